@@ -1,1 +1,17 @@
-fn main() {}
+//! The `sampan` command.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod commands;
+mod context;
+mod directories;
+mod failure;
+mod output;
+mod reporter;
+mod signals;
+mod words;
+
+fn main() -> std::process::ExitCode {
+    commands::main()
+}

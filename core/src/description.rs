@@ -3,6 +3,7 @@
 /// A template's data. Everything that people see of an option (parsing, errors, help, the image's
 /// key) comes from here.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Description {
     /// The word after `-t`: lower case letters, digits, `-`.
     pub name: String,
@@ -48,6 +49,7 @@ impl Description {
 
 /// How an option's value is read. New kinds may come in minor versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum OptionKind {
     /// Any text without control characters.
@@ -69,6 +71,7 @@ pub enum OptionKind {
 
 /// One option, declared once.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OptionSpec {
     /// The word before `=`: lower case letters, digits, `-`.
     pub name: String,

@@ -4,6 +4,7 @@ use std::fmt;
 
 /// What sort of failure a [`TemplateError`] is. New kinds may come in minor versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// Anything that has no kind of its own.
@@ -24,6 +25,7 @@ pub enum ErrorKind {
 
 /// A failure of a template or of a service of its host.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TemplateError {
     kind: ErrorKind,
     message: String,

@@ -6,6 +6,7 @@ use crate::TemplateError;
 
 /// How loud a log line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Level {
     /// For somebody who looks for a fault.
@@ -18,6 +19,7 @@ pub enum Level {
 
 /// What a progress report counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Unit {
     /// Things: packages, files, steps.
@@ -28,6 +30,7 @@ pub enum Unit {
 
 /// One file to fetch, known by its hash.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Download {
     /// Where it may be had; later ones are tried when earlier ones fail.
     pub urls: Vec<String>,
@@ -41,6 +44,7 @@ pub struct Download {
 
 /// A command to run inside the rootfs, as the container's root, without network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Command {
     /// Program (looked up in the usual PATH inside the rootfs) and arguments.
     pub argv: Vec<String>,
@@ -79,6 +83,7 @@ impl Command {
 
 /// How a command ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Outcome {
     /// The exit code, or 128 plus the number of the signal that ended it.
     pub code: i32,

@@ -6,6 +6,7 @@ use crate::{Description, OptionKind, OptionSpec, TemplateError};
 
 /// Checked option values by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Options(BTreeMap<String, String>);
 
 /// Why an option was refused.

@@ -4,6 +4,7 @@ use crate::Options;
 
 /// The image that is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Request {
     /// A Debian architecture name, one of those the template declares.
     pub arch: String,
@@ -13,6 +14,7 @@ pub struct Request {
 
 /// The container that is to become its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ContainerRequest {
     /// The container's name, a valid host name.
     pub name: String,
@@ -26,6 +28,7 @@ pub struct ContainerRequest {
 
 /// What [`Template::build`](crate::Template::build) tells of the finished tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BuildOutcome {
     /// The identity of the inputs that were used, comparable with what
     /// [`Template::fingerprint`](crate::Template::fingerprint) answers. Empty when the template
@@ -40,6 +43,7 @@ pub struct BuildOutcome {
 
 /// One installed package.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PackageRecord {
     /// The package's name.
     pub name: String,
@@ -51,6 +55,7 @@ pub struct PackageRecord {
 
 /// What [`Template::configure`](crate::Template::configure) tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ConfigureOutcome {
     /// `lxc.*` keys and values that such a guest needs, in order (lxc.container.conf(5)).
     pub config: Vec<(String, String)>,

@@ -1,1 +1,31 @@
-//! x
+//! Containers: configuration, isolation, cgroups, console, monitor; and the sandbox in which
+//! templates run.
+//!
+//! This crate knows no templates and no command line. Its only `unsafe` code is in [`sys`].
+
+#![deny(unsafe_code)]
+
+mod cgroup;
+pub mod config;
+mod container;
+mod containers;
+mod error;
+mod idmap;
+mod init;
+mod monitor;
+mod name;
+mod run_directory;
+pub mod sandbox;
+#[allow(unsafe_code, reason = "the one system-call module")]
+mod sys;
+
+pub use cgroup::Limits;
+pub use container::{Container, Info, StartOptions, State, StopOptions};
+pub use containers::{Containers, Directories, NewContainer};
+pub use error::{Error, ErrorKind, Reason, Result};
+pub use idmap::IdRange;
+pub use monitor::client::Stopped;
+pub use monitor::monitor_main;
+pub use name::ContainerName;
+pub use sys::inherited::inherited_stream;
+pub use sys::pidfd::Ended;

@@ -1,1 +1,61 @@
-fn main() {}
+//! Developer commands: `cargo xtask COMMAND`. One file per command.
+
+#![forbid(unsafe_code)]
+
+mod fixtures;
+mod packages;
+mod test;
+mod tour;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use xshell::Shell;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  try        build a release, make a Debian container, start it, look inside
+  test       install what the tests need, then format, lint and run every test
+  fixtures   build the libraries that the end-to-end tests load
+";
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["try"] => in_workspace(tour::run),
+        ["test"] => in_workspace(test::run),
+        ["fixtures"] => in_workspace(fixtures::run),
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn in_workspace(command: fn(&Shell) -> Result) -> Result {
+    let shell = Shell::new()?;
+    shell.change_dir(workspace());
+    command(&shell)
+}
+
+/// The workspace's directory.
+fn workspace() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or(here.clone(), PathBuf::from)
+}
+
+/// Whether this process is root's.
+fn is_root() -> Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(std::fs::metadata("/proc/self")?.uid() == 0)
+}

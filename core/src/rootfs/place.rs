@@ -190,6 +190,18 @@ impl<'a> Placer<'a> {
         Ok(placed)
     }
 
+    /// Gives a directory placed earlier its final mode and time, which placing entries in it
+    /// changes.
+    pub fn finish_directory(&self, name: &Path, metadata: &Metadata) -> Result<()> {
+        let name = clean(name)?;
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        let directory = self
+            .rootfs
+            .resolve(&name, flags)
+            .map_err(RootfsError::at("open", &name))?;
+        apply(&File::from(directory), metadata, &name)
+    }
+
     /// Takes the cached parent out, or opens it, making it where it is missing.
     fn parent(&mut self, path: &Path, name: &Path) -> Result<OwnedFd> {
         if let Some((cached, fd)) = self.last_parent.take()

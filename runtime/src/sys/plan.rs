@@ -54,7 +54,11 @@ pub(crate) enum Step {
         slot: usize,
     },
     /// `mount_setattr` on the mount in a slot.
-    SlotAttributes { slot: usize, set: u64, clear: u64 },
+    SlotAttributes {
+        slot: usize,
+        set: u64,
+        clear: u64,
+    },
     /// `mount_setattr` on the mount at a path.
     PathAttributes {
         path: CString,
@@ -73,6 +77,7 @@ pub(crate) enum Step {
         path: CString,
     },
     Chdir(CString),
+    Chroot(CString),
     SetHostname(CString),
     LoopbackUp,
     Unshare(libc::c_int),
@@ -86,9 +91,9 @@ pub(crate) enum Step {
     },
     Setsid,
     ControllingTty(RawFd),
-    /// Give a terminal to the ids that the child has by then.
-    OwnTty(RawFd, libc::uid_t, libc::gid_t),
     Dup2(RawFd, RawFd),
+    /// Open a terminal as standard input, output and error.
+    StandardStreams(CString),
     /// Mark every descriptor from this number on as close-on-exec.
     CloseOnExecFrom(libc::c_uint),
     DropBoundingCapability(libc::c_ulong),
@@ -113,12 +118,37 @@ pub(crate) struct FileSystem {
     pub(crate) attributes: u64,
 }
 
-/// The program at the end of a plan.
+/// The program at the end of a plan, with the null-terminated arrays that `execve` reads.
 #[derive(Debug)]
 pub(crate) struct Exec {
-    pub(crate) candidates: Vec<CString>,
-    pub(crate) argv: Vec<CString>,
-    pub(crate) environment: Vec<CString>,
+    pub(super) candidates: Vec<CString>,
+    pub(super) argv: Vec<*const libc::c_char>,
+    pub(super) environment: Vec<*const libc::c_char>,
+    /// Owns what the two arrays point into (a `CString` does not move its bytes).
+    _strings: Vec<CString>,
+}
+
+impl Exec {
+    /// Tries each of `candidates` in turn, as `execvp` does with PATH.
+    pub(crate) fn new(
+        candidates: Vec<CString>,
+        argv: Vec<CString>,
+        environment: Vec<CString>,
+    ) -> Exec {
+        let pointers = |strings: &[CString]| {
+            strings
+                .iter()
+                .map(|s| s.as_ptr())
+                .chain([std::ptr::null()])
+                .collect()
+        };
+        Exec {
+            candidates,
+            argv: pointers(&argv),
+            environment: pointers(&environment),
+            _strings: argv.into_iter().chain(environment).collect(),
+        }
+    }
 }
 
 pub(super) struct Entry {
@@ -214,16 +244,14 @@ pub(crate) fn explain(sentences: &[String], step: u32, errno: i32) -> Error {
 fn hint(what: &str, errno: i32) -> Option<&'static str> {
     let mount = what.starts_with("mount ") || what.starts_with("attach ");
     match errno {
-        libc::ENOSYS => {
-            Some("the kernel lacks this system call: Sampan needs Linux 5.15 or later")
-        }
+        libc::ENOSYS => Some("the kernel lacks this system call: Sampan needs Linux 5.15 or later"),
         libc::ENODEV if mount => Some("the kernel does not have this file system"),
         libc::EPERM if mount => Some(
             "the kernel refuses this mount inside a user namespace; for proc and sysfs, the host's own /proc and /sys must be mounted without anything over parts of them",
         ),
-        libc::ENOENT if mount => {
-            Some("the mount point does not exist in the root file system; `create=dir` or `create=file` makes it")
-        }
+        libc::ENOENT if mount => Some(
+            "the mount point does not exist in the root file system; `create=dir` or `create=file` makes it",
+        ),
         libc::ELOOP => Some("a symbolic link in the root file system leads where none may"),
         _ => None,
     }

@@ -1,0 +1,102 @@
+//! What can be typed: the arguments that all commands share, and the commands.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::commands::{create, destroy, image, info, logs, ls, start, stop, template};
+
+const EXAMPLES: &str = "\
+Examples:
+  sampan create web -t debian --start      a Debian container, built or from the cache
+  sampan shell web                         a login shell in it
+  sampan exec web -- systemctl status      one command, its exit code
+  sampan stop web
+  sampan destroy web";
+
+/// System containers from templates.
+#[derive(Debug, Parser)]
+#[command(name = "sampan", version, after_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
+pub struct Arguments {
+    /// What all commands share.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Arguments of every command.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Global {
+    /// Put every directory (state, cache, run, log) below DIR
+    #[arg(long, value_name = "DIR", global = true)]
+    pub root: Option<PathBuf>,
+    /// Where the containers are [default: /var/lib/sampan]
+    #[arg(
+        short = 'P',
+        long,
+        value_name = "DIR",
+        global = true,
+        env = "SAMPAN_PATH"
+    )]
+    pub path: Option<PathBuf>,
+    /// How data is printed
+    #[arg(long, value_enum, default_value_t, global = true)]
+    pub format: Format,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For programs; the fields are documented and stable
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create a container from a template
+    Create(create::Args),
+    /// Start a container
+    Start(start::Args),
+    /// Stop a container
+    Stop(stop::Args),
+    /// Remove a container with everything in it
+    Destroy(destroy::Args),
+    /// List the containers
+    Ls(ls::Args),
+    /// Show what is known of a container
+    Info(info::Args),
+    /// Show what a container wrote to its console
+    Logs(logs::Args),
+    /// Templates: what can be built
+    #[command(subcommand)]
+    Template(template::Command),
+    /// Images: what has been built
+    #[command(subcommand)]
+    Image(image::Command),
+    /// The process that looks after one container
+    #[command(hide = true)]
+    Monitor(MonitorArgs),
+    /// The process that runs a template's code
+    #[command(hide = true)]
+    Worker,
+}
+
+/// Arguments that the runtime gives its own monitor.
+#[derive(Debug, clap::Args)]
+pub struct MonitorArgs {
+    /// Passed on as they are.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<std::ffi::OsString>,
+}

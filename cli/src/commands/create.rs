@@ -1,0 +1,97 @@
+//! `sampan create`: a container from a template.
+
+use sampan_core::ContainerRequest;
+use sampan_runtime::{
+    ContainerName, StartOptions,
+    config::{NewConfig, default_config},
+};
+
+use super::requested::{self, ImageArgs};
+use crate::{
+    context::Context,
+    failure::{Failure, Outcome},
+};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  sampan create web -t debian --start
+  sampan create old -t debian -o suite=bookworm -o include=openssh-server,vim
+  sampan create tiny -t busybox --offline")]
+pub struct Args {
+    /// The name: letters, digits, `.`, `_` and `-`
+    pub name: String,
+    #[command(flatten)]
+    image: ImageArgs,
+    /// Start it as well
+    #[arg(long)]
+    start: bool,
+    /// Without a user namespace: root inside is root outside
+    #[arg(long)]
+    privileged: bool,
+}
+
+/// Runs the command.
+pub fn run(context: &Context, args: &Args) -> Outcome {
+    let name: ContainerName = args.name.parse()?;
+    context.need_root("creating a container")?;
+    let containers = context.containers();
+    // Said now rather than after a download; what counts is the rename at the end.
+    if containers.open(&name).is_ok() {
+        return Err(
+            Failure::new(format!("there is a container `{name}` already")).hint(format!(
+                "choose another name, or remove it with: sampan destroy {name}"
+            )),
+        );
+    }
+    let workshop = context.workshop()?;
+    let requested = requested::obtain(context, &workshop, &args.image)?;
+    let image = &requested.obtained.image;
+    if !requested.obtained.built {
+        let key = &image.key;
+        context
+            .console
+            .say(&format!("using image {key} from the cache"));
+    }
+
+    let new = containers.begin(&name)?;
+    let (console, wish) = (&context.console, &workshop.cancellation);
+    sampan_plugins::unpack_into(image, new.rootfs(), console, wish)?;
+    let container = ContainerRequest {
+        name: name.to_string(),
+        arch: requested.options.arch.clone(),
+        options: requested.options.options.clone(),
+        privileged: args.privileged,
+    };
+    let (template, files) = (&requested.template, &requested.options.files);
+    let session = workshop.session();
+    let configured = session.configure(template, &container, files, new.rootfs())?;
+    let final_rootfs = new.final_rootfs();
+    let config = default_config(&NewConfig {
+        name: name.as_str(),
+        rootfs: &final_rootfs,
+        arch: &container.arch,
+        ids: (!args.privileged).then(|| new.ids()),
+        template: &image.key.template,
+        image: &image.key.to_string(),
+        guest: &configured.config,
+    })?;
+    if workshop.cancellation.is_cancelled() {
+        return Err(sampan_plugins::PluginError::Cancelled.into());
+    }
+    let created = new.commit(&config)?;
+    if !args.start {
+        context.console.say(&format!(
+            "created {name}; start it with: sampan start {name}"
+        ));
+        return Ok(());
+    }
+    let pid = created
+        .start(&StartOptions::default())
+        .map_err(|error| Failure::from(error).context(&format!("{name} was created, but")))?;
+    context.console.say(&format!(
+        "created and started {name} (init is process {pid})"
+    ));
+    Ok(())
+}

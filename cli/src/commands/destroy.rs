@@ -1,0 +1,27 @@
+//! `sampan destroy`.
+
+use crate::{context::Context, failure::Outcome};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The container; its files, config and logs are removed
+    pub name: String,
+    /// Kill it if it runs
+    #[arg(short, long)]
+    force: bool,
+}
+
+/// Runs the command.
+pub fn run(context: &Context, args: &Args) -> Outcome {
+    let container = context.container(&args.name)?;
+    context.need_root("destroying a container")?;
+    let directory = container.dir();
+    container.destroy(args.force)?;
+    context.console.say(&format!(
+        "destroyed {} with everything in {}",
+        args.name,
+        directory.display()
+    ));
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! `sampan image`: what has been built.
+
+use std::path::PathBuf;
+
+use sampan_plugins::StoredImage;
+use serde::Serialize;
+
+use super::requested::{self, ImageArgs};
+use crate::{context::Context, failure::Outcome, output, words};
+
+/// The subcommands.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// List the images in the cache
+    Ls,
+    /// Find or build an image and print its path and SHA-256
+    #[command(
+        after_help = "Example:\n  sampan image build -t debian -o suite=trixie -o variant=minbase"
+    )]
+    Build(ImageArgs),
+    /// Remove images; containers made from them stay
+    Rm {
+        /// TEMPLATE, TEMPLATE/KEY or the first characters of a KEY
+        #[arg(required = true, value_name = "NAME_OR_KEY")]
+        images: Vec<String>,
+    },
+    /// Read images and compare them with their recorded SHA-256
+    Verify {
+        /// Which ones [default: all]
+        #[arg(value_name = "NAME_OR_KEY")]
+        images: Vec<String>,
+    },
+    /// Write an image's archive (tar, zstd) to a new file
+    #[command(after_help = "Example:\n  sampan image export debian debian.tar.zst")]
+    Export {
+        /// TEMPLATE, TEMPLATE/KEY or the first characters of a KEY
+        #[arg(value_name = "NAME_OR_KEY")]
+        image: String,
+        /// The file; it must not exist
+        file: PathBuf,
+    },
+}
+
+/// An image as it is printed.
+#[derive(Serialize)]
+struct Shown {
+    template: String,
+    key: String,
+    arch: String,
+    options: std::collections::BTreeMap<String, String>,
+    size: u64,
+    unpacked_size: u64,
+    sha256: String,
+    built_at: u64,
+    path: String,
+    packages: usize,
+}
+
+/// What `build` prints.
+#[derive(Serialize)]
+struct Built {
+    #[serde(flatten)]
+    image: Shown,
+    built: bool,
+}
+
+#[derive(Serialize)]
+struct Verified {
+    image: String,
+    sound: bool,
+    problem: Option<String>,
+}
+
+/// Runs the subcommand.
+pub fn run(context: &Context, command: &Command) -> Outcome {
+    match command {
+        Command::Ls => ls(context),
+        Command::Build(args) => build(context, args),
+        Command::Rm { images } => rm(context, images),
+        Command::Verify { images } => verify(context, images),
+        Command::Export { image, file } => {
+            let images = context.images();
+            images.export(&images.find(image)?, file)?;
+            context.console.say(&format!("wrote {}", file.display()));
+            Ok(())
+        }
+    }
+}
+
+fn ls(context: &Context) -> Outcome {
+    let images: Vec<Shown> = context.images().list()?.iter().map(shown).collect();
+    output::print(context.global.format, &images, |images| {
+        output::table(
+            ["IMAGE", "ARCH", "SIZE", "UNPACKED", "BUILT", "OPTIONS"],
+            images.iter().map(|image| {
+                let options: Vec<String> = image
+                    .options
+                    .iter()
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect();
+                [
+                    format!(
+                        "{}/{}",
+                        image.template,
+                        &image.key[..image.key.len().min(12)]
+                    ),
+                    image.arch.clone(),
+                    words::bytes(image.size),
+                    words::bytes(image.unpacked_size),
+                    words::ago(image.built_at),
+                    options.join(" "),
+                ]
+            }),
+        )
+    })
+}
+
+fn build(context: &Context, args: &ImageArgs) -> Outcome {
+    context.need_root("building an image")?;
+    let workshop = context.workshop()?;
+    let requested = requested::obtain(context, &workshop, args)?;
+    let built = Built {
+        image: shown(&requested.obtained.image),
+        built: requested.obtained.built,
+    };
+    output::print(context.global.format, &built, |built| {
+        output::fields([
+            (
+                "image",
+                Some(format!("{}/{}", built.image.template, built.image.key)),
+            ),
+            (
+                "from",
+                Some(
+                    if built.built {
+                        "a fresh build"
+                    } else {
+                        "the cache"
+                    }
+                    .to_owned(),
+                ),
+            ),
+            ("path", Some(built.image.path.clone())),
+            ("size", Some(words::bytes(built.image.size))),
+            ("sha256", Some(built.image.sha256.clone())),
+        ])
+    })
+}
+
+fn rm(context: &Context, names: &[String]) -> Outcome {
+    let images = context.images();
+    for name in names {
+        let image = images.find(name)?;
+        images.remove(&image)?;
+        context.console.say(&format!("removed image {}", image.key));
+    }
+    Ok(())
+}
+
+fn verify(context: &Context, names: &[String]) -> Outcome {
+    let store = context.images();
+    let images = match names {
+        [] => store.list()?,
+        names => names
+            .iter()
+            .map(|name| store.find(name))
+            .collect::<Result<_, _>>()?,
+    };
+    let mut verified = Vec::new();
+    let mut worst = Ok(());
+    for image in &images {
+        let result = store.verify(image);
+        verified.push(Verified {
+            image: image.key.to_string(),
+            sound: result.is_ok(),
+            problem: result.as_ref().err().map(ToString::to_string),
+        });
+        if let Err(error) = result {
+            worst = Err(error);
+        }
+    }
+    output::print(context.global.format, &verified, |verified| {
+        output::table(
+            ["IMAGE", "STATE"],
+            verified.iter().map(|image| {
+                let state = if image.sound { "sound" } else { "damaged" };
+                [image.image.clone(), state.to_owned()]
+            }),
+        )
+    })?;
+    Ok(worst?)
+}
+
+fn shown(image: &StoredImage) -> Shown {
+    let record = &image.record;
+    Shown {
+        template: image.key.template.clone(),
+        key: image.key.key.clone(),
+        arch: record.arch.clone(),
+        options: record.options.iter().cloned().collect(),
+        size: record.size,
+        unpacked_size: record.unpacked_size,
+        sha256: record.sha256.clone(),
+        built_at: record.built_at,
+        path: image.path.display().to_string(),
+        packages: record.packages.len(),
+    }
+}

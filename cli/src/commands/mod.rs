@@ -1,0 +1,57 @@
+//! One file per command: its arguments and one function.
+
+pub mod create;
+pub mod destroy;
+pub mod image;
+pub mod info;
+pub mod logs;
+pub mod ls;
+mod requested;
+pub mod start;
+pub mod stop;
+pub mod template;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    arguments::{Arguments, Command},
+    context::Context,
+    failure::Outcome,
+};
+
+/// Reads the arguments, runs the command, and turns its result into words and an exit code:
+/// 0 done, 1 failed, 2 not understood; `exec` and `shell` pass on the command's.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let context = Context::new(arguments.global);
+    match run(&context, arguments.command) {
+        Ok(code) => code,
+        Err(failure) => {
+            // Nobody can be told that standard error is closed.
+            let _ = std::io::Write::write_all(
+                &mut std::io::stderr().lock(),
+                failure.words().as_bytes(),
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(context: &Context, command: Command) -> Outcome<ExitCode> {
+    let done = |()| ExitCode::SUCCESS;
+    match command {
+        Command::Create(args) => create::run(context, &args).map(done),
+        Command::Start(args) => start::run(context, &args).map(done),
+        Command::Stop(args) => stop::run(context, &args).map(done),
+        Command::Destroy(args) => destroy::run(context, &args).map(done),
+        Command::Ls(args) => ls::run(context, &args).map(done),
+        Command::Info(args) => info::run(context, &args).map(done),
+        Command::Logs(args) => logs::run(context, &args).map(done),
+        Command::Template(command) => template::run(context, &command).map(done),
+        Command::Image(command) => image::run(context, &command).map(done),
+        Command::Monitor(args) => Ok(sampan_runtime::monitor_main(args.arguments)),
+        Command::Worker => Ok(sampan_plugins::worker_main()),
+    }
+}

@@ -1,0 +1,68 @@
+//! The arguments that choose an image, shared by `create` and `image build`.
+
+use std::path::Path;
+
+use sampan_plugins::{Freshness, Obtained, ResolvedOptions, Template, Wanted};
+
+use crate::{
+    context::{Context, Workshop},
+    failure::Outcome,
+};
+
+/// Which image.
+#[derive(Debug, clap::Args)]
+pub struct ImageArgs {
+    /// The template; see `sampan template ls`
+    #[arg(short, long, value_name = "TEMPLATE")]
+    pub template: String,
+    /// An option of the template; see `sampan template show TEMPLATE`
+    #[arg(short = 'o', long = "option", value_name = "KEY=VALUE")]
+    pub options: Vec<String>,
+    /// The Debian name of the architecture [default: this machine's]
+    #[arg(long, value_name = "ARCH")]
+    pub arch: Option<String>,
+    /// Build the image even if the one in the cache is current
+    #[arg(long, conflicts_with = "offline")]
+    pub refresh: bool,
+    /// Use what the cache has and fetch nothing
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// An image and how it was asked for.
+pub struct Requested {
+    /// The template.
+    pub template: Template,
+    /// Its options.
+    pub options: ResolvedOptions,
+    /// The image.
+    pub obtained: Obtained,
+}
+
+/// Finds or builds the image.
+pub fn obtain(context: &Context, workshop: &Workshop<'_>, args: &ImageArgs) -> Outcome<Requested> {
+    let template = workshop.template(&args.template)?;
+    let options = sampan_plugins::resolve(
+        &template,
+        args.arch.as_deref(),
+        &args.options,
+        Path::new("/etc/apt"),
+    )?;
+    let freshness = match (args.refresh, args.offline) {
+        (true, _) => Freshness::Rebuild,
+        (_, true) => Freshness::Offline,
+        _ => Freshness::Current,
+    };
+    let wanted = Wanted {
+        template: &template,
+        options: &options,
+    };
+    let obtained = context
+        .images()
+        .obtain(&workshop.session(), wanted, freshness)?;
+    Ok(Requested {
+        template,
+        options,
+        obtained,
+    })
+}

@@ -1,0 +1,375 @@
+//! Fetching for templates: in parallel, resumed, retried, and cached by hash.
+//!
+//! DIRECTORY/sha256/AB/ABCD… holds finished files under the hash of their contents; whoever uses
+//! one hashes it again, so that a damaged disk or a changed file is noticed. DIRECTORY/parts holds
+//! unfinished ones, locked while somebody writes them, resumed by whoever wants them next.
+
+mod http;
+mod store;
+
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+};
+
+use sampan_core::{Download, ErrorKind, Level, TemplateError, Unit};
+
+use crate::{Cancellation, PluginError, Reporter};
+use http::Client;
+use store::Store;
+
+pub(crate) use store::hex;
+
+/// How many files are fetched at the same time.
+const PARALLEL: usize = 8;
+
+/// Fetches and caches.
+#[derive(Debug)]
+pub struct Downloader {
+    store: Store,
+    client: std::cell::OnceCell<Client>,
+}
+
+impl Downloader {
+    /// A downloader that keeps its files in `directory`, which is made.
+    ///
+    /// # Errors
+    /// When the directory cannot be made.
+    pub fn new(directory: &Path) -> Result<Self, PluginError> {
+        Ok(Self {
+            store: Store::create(directory)?,
+            client: std::cell::OnceCell::new(),
+        })
+    }
+
+    /// Where the files are.
+    pub fn directory(&self) -> &Path {
+        self.store.directory()
+    }
+
+    /// Fetches what is not in the cache and answers with names below [`Downloader::directory`].
+    pub(crate) fn fetch(
+        &self,
+        downloads: &[Download],
+        mirrors: &[String],
+        reporter: &dyn Reporter,
+        cancellation: &Cancellation,
+    ) -> Result<Vec<PathBuf>, TemplateError> {
+        let mut names = Vec::with_capacity(downloads.len());
+        let mut missing: VecDeque<&Download> = VecDeque::new();
+        for download in downloads {
+            names.push(store::name(&download.sha256)?);
+            match self.store.look_up(download)? {
+                store::Cached::Sound => {}
+                store::Cached::Absent => missing.push_back(download),
+                store::Cached::Damaged { path, reason } => {
+                    let path = path.display();
+                    reporter.log(
+                        Level::Warn,
+                        &format!(
+                            "the cached download {path} is damaged ({reason}); it is fetched again"
+                        ),
+                    );
+                    missing.push_back(download);
+                }
+            }
+        }
+        missing
+            .make_contiguous()
+            .sort_by(|a, b| a.sha256.cmp(&b.sha256));
+        let mut unique: Vec<&Download> = missing.into();
+        unique.dedup_by(|a, b| a.sha256 == b.sha256);
+        if unique.is_empty() {
+            return Ok(names);
+        }
+        // The largest first: the last to end should not be the one that began last.
+        unique.sort_by_key(|download| std::cmp::Reverse(download.size));
+        let meter = Meter::new(reporter, unique.iter().map(|download| download.size).sum());
+        self.block_on(cancellation, self.fetch_all(unique.into(), mirrors, &meter))??;
+        meter.finish();
+        Ok(names)
+    }
+
+    /// Fetches metadata of at most `limit` bytes. Nothing is cached.
+    pub(crate) fn fetch_unverified(
+        &self,
+        url: &str,
+        limit: u64,
+        mirrors: &[String],
+        cancellation: &Cancellation,
+    ) -> Result<Vec<u8>, TemplateError> {
+        if let Some(path) = local_path(url, mirrors)? {
+            return store::read_local(&path, limit);
+        }
+        self.block_on(cancellation, self.client()?.get_whole(url, limit))?
+    }
+
+    async fn fetch_all(
+        &self,
+        queue: VecDeque<&Download>,
+        mirrors: &[String],
+        meter: &Meter<'_>,
+    ) -> Result<(), TemplateError> {
+        let queue = std::cell::RefCell::new(queue);
+        let lane = || async {
+            loop {
+                let Some(download) = queue.borrow_mut().pop_front() else {
+                    return Ok(());
+                };
+                self.fetch_one(download, mirrors, meter).await?;
+            }
+        };
+        join_all((0..PARALLEL).map(|_| lane()).collect()).await
+    }
+
+    async fn fetch_one(
+        &self,
+        download: &Download,
+        mirrors: &[String],
+        meter: &Meter<'_>,
+    ) -> Result<(), TemplateError> {
+        let mut part = self.store.part(download).await?;
+        let mut last = None;
+        for url in &download.urls {
+            let begun = meter.done.get();
+            let fetched = match local_path(url, mirrors) {
+                Ok(Some(path)) => part.copy_from(&path, download),
+                Ok(None) => {
+                    self.client()?
+                        .get_part(url, &mut part, download, meter)
+                        .await
+                }
+                Err(error) => Err(error),
+            };
+            match fetched.and_then(|()| part.finish(download, url)) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Fetch => {
+                    meter.done.set(begun);
+                    last = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| {
+            TemplateError::failed(format!("there is no address for {}", download.label))
+        }))
+    }
+
+    fn client(&self) -> Result<&Client, TemplateError> {
+        if self.client.get().is_none() {
+            // Nobody else can have set it meanwhile: the cell belongs to one thread.
+            let _ = self.client.set(Client::new()?);
+        }
+        self.client
+            .get()
+            .ok_or_else(|| TemplateError::failed("the HTTP client could not be made"))
+    }
+
+    fn block_on<T>(
+        &self,
+        cancellation: &Cancellation,
+        work: impl Future<Output = T>,
+    ) -> Result<T, TemplateError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| TemplateError::failed(format!("cannot start a download: {error}")))?;
+        runtime.block_on(async {
+            let mut work = std::pin::pin!(work);
+            let mut wish = std::pin::pin!(cancellation.wished());
+            std::future::poll_fn(|context| {
+                if wish.as_mut().poll(context).is_ready() {
+                    return std::task::Poll::Ready(Err(TemplateError::cancelled()));
+                }
+                work.as_mut().poll(context).map(Ok)
+            })
+            .await
+        })
+    }
+}
+
+/// Drives all futures at once; the first error ends the others.
+async fn join_all<F: Future<Output = Result<(), TemplateError>>>(
+    futures: Vec<F>,
+) -> Result<(), TemplateError> {
+    let mut running: Vec<_> = futures.into_iter().map(Box::pin).collect();
+    std::future::poll_fn(|context| {
+        let mut index = 0;
+        while index < running.len() {
+            match running[index].as_mut().poll(context) {
+                std::task::Poll::Ready(Ok(())) => drop(running.swap_remove(index)),
+                std::task::Poll::Ready(Err(error)) => {
+                    return std::task::Poll::Ready(Err(error));
+                }
+                std::task::Poll::Pending => index += 1,
+            }
+        }
+        if running.is_empty() {
+            std::task::Poll::Ready(Ok(()))
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await
+}
+
+/// The path of a file: address, allowed only below a mirror that was chosen as one: a template
+/// must not read the host's files.
+fn local_path(url: &str, mirrors: &[String]) -> Result<Option<PathBuf>, TemplateError> {
+    let Some(path) = url.strip_prefix("file://") else {
+        if url.starts_with("http://") || url.starts_with("https://") {
+            return Ok(None);
+        }
+        return Err(TemplateError::new(
+            ErrorKind::Fetch,
+            format!("cannot fetch {url}: only http:, https: and file: addresses are supported"),
+        ));
+    };
+    let below = mirrors.iter().any(|mirror| {
+        mirror
+            .strip_prefix("file://")
+            .is_some_and(|mirror| Path::new(path).starts_with(mirror))
+    });
+    if !below || path.split('/').any(|part| part == "..") {
+        return Err(TemplateError::new(
+            ErrorKind::Untrusted,
+            format!("the template asked for {url}, which is not below its mirror"),
+        ));
+    }
+    Ok(Some(path.into()))
+}
+
+/// Adds up what all lanes have fetched.
+struct Meter<'a> {
+    reporter: &'a dyn Reporter,
+    total: u64,
+    done: std::cell::Cell<u64>,
+}
+
+impl<'a> Meter<'a> {
+    fn new(reporter: &'a dyn Reporter, total: u64) -> Self {
+        let meter = Self {
+            reporter,
+            total,
+            done: std::cell::Cell::new(0),
+        };
+        meter.add(0);
+        meter
+    }
+
+    fn add(&self, bytes: u64) {
+        self.done.set(self.done.get() + bytes);
+        // The end is told by `finish`: the last file is not verified before.
+        let shown = self.done.get().min(self.total.saturating_sub(1));
+        self.reporter
+            .progress("downloading", shown, self.total, Unit::Bytes);
+    }
+
+    fn finish(&self) {
+        self.reporter
+            .progress("downloading", self.total, self.total, Unit::Bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Silent;
+
+    fn download(bytes: &[u8], url: String) -> Download {
+        use sha2::Digest as _;
+        Download {
+            urls: vec![url],
+            sha256: hex(&sha2::Sha256::digest(bytes)),
+            size: bytes.len() as u64,
+            label: "thing".to_owned(),
+        }
+    }
+
+    struct Scene {
+        _dir: tempfile::TempDir,
+        mirror: PathBuf,
+        downloader: Downloader,
+        cancellation: Cancellation,
+    }
+
+    fn scene() -> Scene {
+        let dir = tempfile::tempdir().unwrap();
+        let mirror = dir.path().join("mirror");
+        std::fs::create_dir(&mirror).unwrap();
+        std::fs::write(mirror.join("thing"), "contents").unwrap();
+        Scene {
+            downloader: Downloader::new(&dir.path().join("cache")).unwrap(),
+            mirror,
+            _dir: dir,
+            cancellation: Cancellation::new().unwrap(),
+        }
+    }
+
+    impl Scene {
+        fn fetch(&self, download: Download) -> Result<Vec<PathBuf>, TemplateError> {
+            let mirrors = [format!("file://{}", self.mirror.display())];
+            self.downloader
+                .fetch(&[download], &mirrors, &Silent, &self.cancellation)
+        }
+
+        fn url(&self) -> String {
+            format!("file://{}/thing", self.mirror.display())
+        }
+    }
+
+    #[test]
+    fn a_file_is_kept_under_its_hash_and_not_fetched_twice() {
+        let scene = scene();
+        let wanted = download(b"contents", scene.url());
+        let names = scene.fetch(wanted.clone()).unwrap();
+        let kept = scene.downloader.directory().join(&names[0]);
+        assert_eq!(std::fs::read(kept).unwrap(), b"contents");
+        std::fs::remove_file(scene.mirror.join("thing")).unwrap();
+        scene.fetch(wanted).unwrap();
+    }
+
+    #[test]
+    fn a_flipped_byte_in_the_cache_is_noticed_and_mended() {
+        let scene = scene();
+        let wanted = download(b"contents", scene.url());
+        let names = scene.fetch(wanted.clone()).unwrap();
+        let kept = scene.downloader.directory().join(&names[0]);
+        std::fs::write(&kept, "cOntents").unwrap();
+        scene.fetch(wanted).unwrap();
+        assert_eq!(std::fs::read(kept).unwrap(), b"contents");
+    }
+
+    #[test]
+    fn other_bytes_than_asked_for_are_refused_and_not_kept() {
+        let scene = scene();
+        let wanted = download(b"cOntents", scene.url());
+        let error = scene.fetch(wanted.clone()).unwrap_err();
+        assert!(error.message().contains("SHA-256"), "{error}");
+        let mut short = download(b"contents", scene.url());
+        short.size = 3;
+        assert!(scene.fetch(short).is_err());
+        let parts = scene.downloader.directory().join("parts");
+        assert_eq!(parts.read_dir().unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_template_cannot_read_files_that_are_not_of_its_mirror() {
+        let scene = scene();
+        for url in [
+            "file:///etc/shadow".to_owned(),
+            format!("file://{}/../x", scene.mirror.display()),
+        ] {
+            let error = scene.fetch(download(b"x", url)).unwrap_err();
+            assert!(error.message().contains("not below its mirror"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_hash_that_is_a_path_is_refused() {
+        let scene = scene();
+        let mut wanted = download(b"contents", scene.url());
+        wanted.sha256 = "../../../../etc/passwd".to_owned();
+        assert!(scene.fetch(wanted).is_err());
+    }
+}

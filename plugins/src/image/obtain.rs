@@ -1,0 +1,156 @@
+//! From a wish to an image: out of the cache when it is current, built when it is not.
+
+use std::{
+    os::unix::fs::DirBuilderExt,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use sampan_core::{Level, Request};
+
+use super::{ImageKey, ImageRecord, ImageStore, StoredImage, pack::pack};
+use crate::{PluginError, ResolvedOptions, Session, Template};
+
+/// What image is wanted.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The template.
+    pub template: &'a Template,
+    /// Its options.
+    pub options: &'a ResolvedOptions,
+}
+
+/// When an image in the cache will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// When its fingerprint is that of the inputs as they are now.
+    Current,
+    /// Never: build it anew.
+    Rebuild,
+    /// Always, and nothing is fetched.
+    Offline,
+}
+
+/// An image, and where it came from.
+#[derive(Debug)]
+pub struct Obtained {
+    /// The image.
+    pub image: StoredImage,
+    /// Whether it was built for this wish.
+    pub built: bool,
+}
+
+impl ImageStore {
+    /// Finds or builds the image that is wanted. Of several processes that want the same one at
+    /// once, one builds and the others wait for it.
+    ///
+    /// # Errors
+    /// When it cannot be built. The cache is then as it was.
+    pub fn obtain(
+        &self,
+        session: &Session<'_>,
+        wanted: Wanted<'_>,
+        freshness: Freshness,
+    ) -> Result<Obtained, PluginError> {
+        let key = ImageKey::of(&wanted);
+        if freshness == Freshness::Offline {
+            return match self.get(&key)? {
+                Some(image) => Ok(cached(image)),
+                None => Err(PluginError::Offline {
+                    template: key.template,
+                }),
+            };
+        }
+        let request = Request {
+            arch: wanted.options.arch.clone(),
+            options: wanted.options.options.clone(),
+        };
+        let files = &wanted.options.files;
+        let fingerprint = session.fingerprint(wanted.template, &request, files)?;
+        let before = self.get(&key)?;
+        if let Some(image) = &before
+            && freshness == Freshness::Current
+            && image.record.fingerprint == fingerprint
+        {
+            return Ok(cached(image.clone()));
+        }
+
+        let asked_at = now();
+        let lock = self.lock(&key, || {
+            let message = format!("another sampan builds {key}; waiting for it");
+            session.reporter.log(Level::Info, &message);
+        })?;
+        self.sweep()?;
+        // Somebody else may have built it while we waited.
+        if let Some(image) = self.get(&key)?
+            && image.record.fingerprint == fingerprint
+            && (freshness == Freshness::Current || image.record.built_at > asked_at)
+        {
+            return Ok(cached(image));
+        }
+        let why = match (&before, freshness) {
+            (_, Freshness::Rebuild) => "building the image anew",
+            (Some(_), _) => "the mirror has news; building the image anew",
+            (None, _) => "building the image",
+        };
+        session.reporter.log(Level::Info, why);
+        let image = self.build(session, wanted, &key, &request)?;
+        drop(lock);
+        Ok(Obtained { image, built: true })
+    }
+
+    fn build(
+        &self,
+        session: &Session<'_>,
+        wanted: Wanted<'_>,
+        key: &ImageKey,
+        request: &Request,
+    ) -> Result<StoredImage, PluginError> {
+        let staging = self.stage()?;
+        let rootfs = staging.path().join("rootfs");
+        std::fs::DirBuilder::new()
+            .mode(0o755)
+            .create(&rootfs)
+            .map_err(PluginError::io("create", &rootfs))?;
+        let files = &wanted.options.files;
+        let outcome = session.build(wanted.template, request, files, &rootfs)?;
+        let archive = staging.path().join("image.tar.zst");
+        let newest = outcome.source_date_epoch.max(0);
+        let packed = pack(
+            &rootfs,
+            &archive,
+            newest,
+            session.reporter,
+            session.cancellation,
+        )?;
+        let record = ImageRecord {
+            template: key.template.clone(),
+            template_version: wanted.template.description.version.clone(),
+            key: key.key.clone(),
+            arch: request.arch.clone(),
+            options: wanted.options.identity.clone(),
+            fingerprint: Some(outcome.fingerprint).filter(|fingerprint| !fingerprint.is_empty()),
+            sha256: packed.sha256,
+            size: packed.size,
+            unpacked_size: packed.unpacked_size,
+            entries: packed.entries,
+            source_date_epoch: newest,
+            built_at: now(),
+            packages: outcome.packages,
+        };
+        self.commit(key, &staging, &archive, &record)
+    }
+}
+
+fn cached(image: StoredImage) -> Obtained {
+    Obtained {
+        image,
+        built: false,
+    }
+}
+
+/// Seconds since 1970; a clock before that counts as 1970.
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

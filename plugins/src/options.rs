@@ -1,0 +1,129 @@
+//! From what a person typed to a request: mirrors looked up, files read, the architecture chosen.
+
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use sampan_core::{OptionError, OptionKind, Options};
+use sha2::{Digest, Sha256};
+
+use crate::{PluginError, Template, apt_mirror, protocol::FILES};
+
+/// The largest file that an option may name: 16 MiB.
+const FILE_LIMIT: u64 = 16 << 20;
+
+/// Options ready to be sent to a template.
+#[derive(Debug, Clone)]
+pub struct ResolvedOptions {
+    /// The architecture, one that the template builds.
+    pub arch: String,
+    /// Values as the template sees them: files are paths in its worker.
+    pub options: Options,
+    /// The person's files and their names in the worker.
+    pub files: Vec<(PathBuf, String)>,
+    /// What of all this changes the image, for its key: files by the hash of their contents.
+    pub identity: Vec<(String, String)>,
+}
+
+/// Checks `words` (KEY=VALUE) against the template and looks up what only the host can know.
+///
+/// `etc_apt` is where the machine's own mirror is looked for, /etc/apt.
+///
+/// # Errors
+/// When an option is unknown or cannot have its value, or a file cannot be read.
+pub fn resolve(
+    template: &Template,
+    arch: Option<&str>,
+    words: &[String],
+    etc_apt: &Path,
+) -> Result<ResolvedOptions, PluginError> {
+    let description = &template.description;
+    let mut options = Options::parse(description, words)?;
+    let arch = arch.unwrap_or(machine_arch()).to_owned();
+    if !description.architectures.contains(&arch) {
+        return Err(PluginError::Architecture {
+            template: description.name.clone(),
+            arch,
+            known: description.architectures.clone(),
+        });
+    }
+    let mut files = Vec::new();
+    let mut identity = Vec::new();
+    for option in &description.options {
+        let given = words.iter().any(|word| {
+            word.split_once('=')
+                .is_some_and(|(name, _)| name == option.name)
+        });
+        if option.kind == OptionKind::Mirror && !given {
+            let of = &option.mirror_of;
+            let variable = format!("SAMPAN_{}_MIRROR", of.to_uppercase());
+            let mirror = std::env::var(variable)
+                .ok()
+                .filter(|mirror| !mirror.is_empty())
+                .or_else(|| apt_mirror(etc_apt, of));
+            if let Some(mirror) = mirror {
+                options.set(&option.name, mirror.trim_end_matches('/'));
+            }
+        }
+        let Some(value) = options.get(&option.name).map(str::to_owned) else {
+            continue;
+        };
+        let identified = if option.kind == OptionKind::File {
+            let (path, hash) = read_file(&option.name, &value)?;
+            options.set(&option.name, format!("{FILES}/{}", option.name));
+            files.push((path, option.name.clone()));
+            hash
+        } else {
+            value
+        };
+        if option.changes_image {
+            identity.push((option.name.clone(), identified));
+        }
+    }
+    Ok(ResolvedOptions {
+        arch,
+        options,
+        files,
+        identity,
+    })
+}
+
+/// This machine's architecture by Debian's name.
+fn machine_arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "i386",
+        "arm" => "armhf",
+        "powerpc64" => "ppc64el",
+        other => other,
+    }
+}
+
+fn read_file(option: &str, value: &str) -> Result<(PathBuf, String), PluginError> {
+    let refused = |reason: String| {
+        PluginError::Option(OptionError::BadValue {
+            name: option.to_owned(),
+            value: value.to_owned(),
+            reason,
+            nearest: None,
+        })
+    };
+    let path = Path::new(value)
+        .canonicalize()
+        .map_err(|error| refused(format!("that file cannot be found ({error})")))?;
+    let file = File::open(&path).map_err(|error| refused(format!("cannot open it: {error}")))?;
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Err(refused("that is not a file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    file.take(FILE_LIMIT + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| refused(format!("cannot read it: {error}")))?;
+    if bytes.len() as u64 > FILE_LIMIT {
+        return Err(refused("that file is larger than 16 MiB".to_owned()));
+    }
+    Ok((path, crate::download::hex(&Sha256::digest(&bytes))))
+}

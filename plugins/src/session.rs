@@ -1,0 +1,506 @@
+//! The parent's side of a worker: start it, answer it, and end it whatever it does.
+
+use std::{
+    collections::VecDeque,
+    ffi::OsString,
+    fs::File,
+    io::{ErrorKind as IoErrorKind, Read},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use sampan_core::{
+    BuildOutcome, ConfigureOutcome, ContainerRequest, Description, Download, Level, Request,
+    TemplateError,
+};
+use sampan_runtime::{Ended as Status, IdRange, sandbox::Sandbox};
+
+use crate::{
+    Cancellation, Downloader, PluginError, Reporter,
+    find::Found,
+    protocol::{self, Answer, Call, DOWNLOADS, Ended, FILES, FromWorker, PLUGIN, Reply, SOCKET},
+    trust,
+};
+
+/// How long a worker may go on after a person asked to stop.
+const GRACE: Duration = Duration::from_secs(2);
+/// How many of a worker's last lines an error shows.
+const LINES_KEPT: usize = 12;
+/// The longest line kept or logged, in characters.
+const LINE_LIMIT: usize = 2000;
+/// Whoever logs more has lost its mind.
+const LOG_LIMIT: u32 = 200_000;
+
+/// What every call to a template needs of its host.
+pub struct Session<'a> {
+    /// The program that is `worker_main` under these arguments.
+    pub program: PathBuf,
+    /// The arguments, such as `worker`.
+    pub arguments: Vec<String>,
+    /// Fetches for templates.
+    pub downloader: &'a Downloader,
+    /// Hears of log lines and progress.
+    pub reporter: &'a dyn Reporter,
+    /// Whether a person asked to stop.
+    pub cancellation: &'a Cancellation,
+}
+
+/// A template that has described itself.
+#[derive(Debug, Clone)]
+pub struct Template {
+    /// Where it was found.
+    pub found: Found,
+    /// The ABI version that it was built with.
+    pub abi_version: String,
+    /// What it says of itself.
+    pub description: Description,
+}
+
+/// A file of the person's that a template may read, and the name it has in the worker.
+pub(crate) type LentFile = (PathBuf, String);
+
+impl Session<'_> {
+    /// Asks a library what it is.
+    ///
+    /// # Errors
+    /// When it is not safe to load, is no template, or does not answer.
+    pub fn describe(&self, found: &Found) -> Result<Template, PluginError> {
+        match self.call(found, &Call::Describe, None, &[], &[])? {
+            Answer::Description {
+                abi_version,
+                description,
+            } => {
+                if description.name != found.name {
+                    return Err(PluginError::Unusable {
+                        path: found.path.clone(),
+                        reason: format!("it calls itself `{}`", description.name),
+                    });
+                }
+                Ok(Template {
+                    found: found.clone(),
+                    abi_version,
+                    description,
+                })
+            }
+            _ => Err(unexpected(found)),
+        }
+    }
+
+    /// The identity of the template's inputs as they are now.
+    pub(crate) fn fingerprint(
+        &self,
+        template: &Template,
+        request: &Request,
+        files: &[LentFile],
+    ) -> Result<Option<String>, PluginError> {
+        let call = Call::Fingerprint(request.clone());
+        let mirrors = mirrors(template, &request.options);
+        match self.call(&template.found, &call, None, files, &mirrors)? {
+            Answer::Fingerprint(fingerprint) => Ok(fingerprint),
+            _ => Err(unexpected(&template.found)),
+        }
+    }
+
+    /// Has the template fill the empty directory `rootfs`.
+    pub(crate) fn build(
+        &self,
+        template: &Template,
+        request: &Request,
+        files: &[LentFile],
+        rootfs: &Path,
+    ) -> Result<BuildOutcome, PluginError> {
+        let call = Call::Build(request.clone());
+        let mirrors = mirrors(template, &request.options);
+        match self.call(&template.found, &call, Some(rootfs), files, &mirrors)? {
+            Answer::Built(outcome) => Ok(outcome),
+            _ => Err(unexpected(&template.found)),
+        }
+    }
+
+    /// Has the template make the tree at `rootfs` one container's own.
+    ///
+    /// # Errors
+    /// When the template fails or its worker dies; the tree is then in no known state.
+    pub fn configure(
+        &self,
+        template: &Template,
+        container: &ContainerRequest,
+        files: &[(PathBuf, String)],
+        rootfs: &Path,
+    ) -> Result<ConfigureOutcome, PluginError> {
+        let call = Call::Configure(container.clone());
+        match self.call(&template.found, &call, Some(rootfs), files, &[])? {
+            Answer::Configured(outcome) => Ok(outcome),
+            _ => Err(unexpected(&template.found)),
+        }
+    }
+
+    fn call(
+        &self,
+        found: &Found,
+        call: &Call,
+        rootfs: Option<&Path>,
+        files: &[LentFile],
+        mirrors: &[String],
+    ) -> Result<Answer, PluginError> {
+        let library = trust::check(&found.path).map_err(|reason| PluginError::Untrusted {
+            path: found.path.clone(),
+            reason,
+        })?;
+        if self.cancellation.is_cancelled() {
+            return Err(PluginError::Cancelled);
+        }
+        let plain = |error: std::io::Error| PluginError::Sandbox {
+            template: found.name.clone(),
+            source: sampan_runtime::Error::environment(format!(
+                "no socket or pipe could be made: {error}"
+            )),
+        };
+        let (ours, theirs) = UnixStream::pair().map_err(plain)?;
+        let (output, output_end) = std::io::pipe().map_err(plain)?;
+
+        let ids = IdRange::random_for_build();
+        let mut sandbox = Sandbox::new(&self.program, OwnedFd::from(output_end), ids);
+        sandbox.arguments = self.arguments.iter().map(OsString::from).collect();
+        sandbox.read_only.push((library, PLUGIN.into()));
+        if !matches!(call, Call::Describe) {
+            let downloads = self.downloader.directory().to_owned();
+            sandbox.read_only.push((downloads, DOWNLOADS.into()));
+        }
+        for (host, name) in files {
+            let inside = Path::new(FILES).join(name);
+            sandbox.read_only.push((host.clone(), inside));
+        }
+        sandbox.rootfs = rootfs.map(Path::to_owned);
+        sandbox.fds.push((OwnedFd::from(theirs), SOCKET));
+        let mut process = sandbox.spawn().map_err(|source| PluginError::Sandbox {
+            template: found.name.clone(),
+            source,
+        })?;
+
+        let mut conversation = Conversation {
+            session: self,
+            found,
+            call,
+            mirrors,
+            stream: ours,
+            output: File::from(OwnedFd::from(output)),
+            output_open: true,
+            lines: Lines::default(),
+            deadline: None,
+            logged: 0,
+        };
+        let ended = conversation.hold();
+        if ended.is_err() {
+            process.kill();
+        }
+        // A worker that has answered has nothing more to do; one that stays is ended.
+        let status = process.wait_timeout(GRACE).unwrap_or(None);
+        if status.is_none() {
+            process.kill();
+            let _ = process.wait();
+        }
+        match ended {
+            Ok(Some(Ended::Answer(answer))) => Ok(answer),
+            Ok(Some(Ended::Unusable(reason))) => Err(PluginError::Unusable {
+                path: found.path.clone(),
+                reason,
+            }),
+            Ok(Some(Ended::Failed(error))) => {
+                if self.cancellation.is_cancelled() {
+                    return Err(PluginError::Cancelled);
+                }
+                Err(PluginError::Template {
+                    template: found.name.clone(),
+                    error,
+                })
+            }
+            Ok(None) | Err(Stop::Lost) => Err(conversation.died(status)),
+            Err(Stop::Cancelled) => Err(PluginError::Cancelled),
+            Err(Stop::Error(error)) => Err(error),
+        }
+    }
+}
+
+enum Stop {
+    /// The stream is broken or makes no sense.
+    Lost,
+    Cancelled,
+    Error(PluginError),
+}
+
+struct Conversation<'a> {
+    session: &'a Session<'a>,
+    found: &'a Found,
+    call: &'a Call,
+    mirrors: &'a [String],
+    stream: UnixStream,
+    output: File,
+    output_open: bool,
+    lines: Lines,
+    /// Set when a person asked to stop: the worker is ended then.
+    deadline: Option<Instant>,
+    logged: u32,
+}
+
+impl Conversation<'_> {
+    /// Speaks with the worker until it is done; `None` when it closed the stream before.
+    fn hold(&mut self) -> Result<Option<Ended>, Stop> {
+        protocol::send(&mut self.stream, self.call, &[]).map_err(|_| Stop::Lost)?;
+        loop {
+            self.wait_for_message()?;
+            let message = match protocol::receive::<FromWorker>(&mut self.stream) {
+                Ok(Some((message, _))) => message,
+                Ok(None) => return Ok(None),
+                Err(_) => return Err(Stop::Lost),
+            };
+            let (reply, raw) = match message {
+                FromWorker::Done(ended) => return Ok(Some(*ended)),
+                FromWorker::Log(level, text) => {
+                    self.log(level, &text)?;
+                    continue;
+                }
+                FromWorker::Progress {
+                    task,
+                    done,
+                    total,
+                    unit,
+                } => {
+                    let task = printable(&task);
+                    self.session.reporter.progress(&task, done, total, unit);
+                    continue;
+                }
+                FromWorker::Fetch(downloads) => (self.fetch(&downloads), Vec::new()),
+                FromWorker::FetchUnverified { url, limit } => {
+                    match self.session.downloader.fetch_unverified(
+                        &url,
+                        limit,
+                        self.mirrors,
+                        self.session.cancellation,
+                    ) {
+                        Ok(bytes) => (Reply::Bytes, bytes),
+                        Err(error) => (Reply::Failed(error), Vec::new()),
+                    }
+                }
+                FromWorker::Cancelled => {
+                    let wish = self.session.cancellation.is_cancelled();
+                    (Reply::Cancelled(wish), Vec::new())
+                }
+            };
+            protocol::send(&mut self.stream, &reply, &raw).map_err(|_| Stop::Lost)?;
+        }
+    }
+
+    /// Waits for the worker to speak, meanwhile taking its output and looking for a wish to stop.
+    fn wait_for_message(&mut self) -> Result<(), Stop> {
+        loop {
+            let cancellation = self.session.cancellation;
+            if self.deadline.is_none() && cancellation.is_cancelled() {
+                self.deadline = Some(Instant::now() + GRACE);
+            }
+            let timeout = match self.deadline {
+                None => PollTimeout::NONE,
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Err(Stop::Cancelled);
+                    }
+                    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+                }
+            };
+            let mut fds = vec![PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
+            if self.output_open {
+                fds.push(PollFd::new(self.output.as_fd(), PollFlags::POLLIN));
+            }
+            if self.deadline.is_none() {
+                fds.push(PollFd::new(cancellation.as_fd(), PollFlags::POLLIN));
+            }
+            match poll(&mut fds, timeout) {
+                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                Err(_) => return Err(Stop::Lost),
+            }
+            let spoke = fds[0].any().unwrap_or(false);
+            let wrote = self.output_open && fds[1].any().unwrap_or(false);
+            drop(fds);
+            if wrote {
+                self.output_open = self.lines.take(&mut self.output);
+            }
+            if spoke {
+                return Ok(());
+            }
+        }
+    }
+
+    fn log(&mut self, level: Level, text: &str) -> Result<(), Stop> {
+        self.logged += 1;
+        if self.logged > LOG_LIMIT {
+            return Err(Stop::Error(PluginError::Died {
+                template: self.found.name.clone(),
+                doing: self.call.doing(),
+                how: format!("was ended because it logged more than {LOG_LIMIT} lines"),
+                last_lines: self.lines.last(),
+            }));
+        }
+        for line in text.lines() {
+            let line = printable(line);
+            self.lines.push(line.clone());
+            self.session.reporter.log(level, &line);
+        }
+        Ok(())
+    }
+
+    fn fetch(&self, downloads: &[Download]) -> Reply {
+        let session = self.session;
+        let fetched = session.downloader.fetch(
+            downloads,
+            self.mirrors,
+            session.reporter,
+            session.cancellation,
+        );
+        match fetched {
+            Ok(names) => Reply::Paths(
+                names
+                    .iter()
+                    .map(|name| Path::new(DOWNLOADS).join(name))
+                    .collect(),
+            ),
+            Err(error) => Reply::Failed(error),
+        }
+    }
+
+    fn died(&mut self, status: Option<Status>) -> PluginError {
+        while self.output_open {
+            self.output_open = self.lines.take(&mut self.output);
+        }
+        PluginError::Died {
+            template: self.found.name.clone(),
+            doing: self.call.doing(),
+            how: match status {
+                Some(Status::Exited(code)) => format!("ended with exit code {code}"),
+                // As the first process of its namespace it cannot die of SIGABRT: abort(3) then
+                // ends it the hard way.
+                Some(Status::Signaled(11)) => "crashed (SIGSEGV, or an abort)".to_owned(),
+                Some(Status::Signaled(signal)) => format!("was killed by {}", signal_name(signal)),
+                None => "had to be ended".to_owned(),
+            },
+            last_lines: self.lines.last(),
+        }
+    }
+}
+
+fn signal_name(number: i32) -> String {
+    match nix::sys::signal::Signal::try_from(number) {
+        Ok(signal) => signal.as_str().to_owned(),
+        Err(_) => format!("signal {number}"),
+    }
+}
+
+/// The last lines of what a worker wrote and logged.
+#[derive(Default)]
+struct Lines {
+    last: VecDeque<String>,
+    unfinished: Vec<u8>,
+}
+
+impl Lines {
+    /// Reads what there is; `false` at the end. Readable, or with no writer left.
+    fn take(&mut self, output: &mut File) -> bool {
+        let mut buffer = [0_u8; 8192];
+        match output.read(&mut buffer) {
+            Ok(0) => false,
+            Ok(got) => {
+                for &byte in &buffer[..got] {
+                    match byte {
+                        b'\n' => self.finish(),
+                        // The rest of an endless line is dropped.
+                        _ if self.unfinished.len() >= LINE_LIMIT => {}
+                        _ => self.unfinished.push(byte),
+                    }
+                }
+                true
+            }
+            Err(error) => error.kind() == IoErrorKind::Interrupted,
+        }
+    }
+
+    fn finish(&mut self) {
+        let line = String::from_utf8_lossy(&self.unfinished).into_owned();
+        self.unfinished.clear();
+        self.push(printable(&line));
+    }
+
+    fn push(&mut self, line: String) {
+        if self.last.len() == LINES_KEPT {
+            self.last.pop_front();
+        }
+        self.last.push_back(line);
+    }
+
+    fn last(&mut self) -> Vec<String> {
+        if !self.unfinished.is_empty() {
+            self.finish();
+        }
+        self.last.iter().cloned().collect()
+    }
+}
+
+/// A template's words on a person's terminal: no control characters, no endless lines.
+fn printable(text: &str) -> String {
+    text.chars()
+        .take(LINE_LIMIT)
+        .map(|c| match c {
+            '\t' => ' ',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
+/// The mirrors that a person or the host chose: only below these is a file: address read.
+fn mirrors(template: &Template, options: &sampan_core::Options) -> Vec<String> {
+    let is_mirror = |name: &str| {
+        template
+            .description
+            .option(name)
+            .is_some_and(|option| option.kind == sampan_core::OptionKind::Mirror)
+    };
+    options
+        .iter()
+        .filter(|(name, _)| is_mirror(name))
+        .map(|(_, value)| value.to_owned())
+        .collect()
+}
+
+fn unexpected(found: &Found) -> PluginError {
+    PluginError::Template {
+        template: found.name.clone(),
+        error: TemplateError::failed("its worker answered another call"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_and_endless_lines_do_not_reach_the_terminal() {
+        assert_eq!(printable("a\u{1b}[31mb"), "a\u{fffd}[31mb");
+        assert_eq!(printable(&"x".repeat(1 << 20)).len(), LINE_LIMIT);
+    }
+
+    #[test]
+    fn only_the_last_lines_are_kept() {
+        let mut lines = Lines::default();
+        for number in 0..100 {
+            lines.push(number.to_string());
+        }
+        let last = lines.last();
+        assert_eq!(last.len(), LINES_KEPT);
+        assert_eq!(last.last().map(String::as_str), Some("99"));
+    }
+}

@@ -1,0 +1,184 @@
+//! The worker's side: loads the one library it was started for and makes the one call.
+//!
+//! It runs as pid 1 of a sandbox (see `session`), single-threaded, without network. Every service
+//! but `run` is a message to the parent.
+
+use std::{
+    cell::RefCell,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use sampan_core::{
+    Command, Download, ErrorKind, Host, Level, Outcome, TemplateError, Unit, abi::Module,
+};
+use sampan_runtime::sandbox::in_root;
+
+use crate::{
+    load,
+    protocol::{self, Answer, Call, Ended, FromWorker, PLUGIN, ROOTFS, Reply},
+};
+
+/// How much of a command's output an [`Outcome`] keeps, in bytes.
+const OUTPUT_KEPT: usize = 64 * 1024;
+
+/// The whole life of a worker: the hidden subcommand `sampan worker` is this.
+pub fn worker_main() -> ExitCode {
+    let stream = sampan_runtime::inherited_stream(protocol::SOCKET);
+    let mut stream = match stream {
+        Ok(stream) => stream,
+        Err(error) => {
+            eprintln!("sampan worker: it is started by sampan itself, not by hand ({error})");
+            return ExitCode::from(2);
+        }
+    };
+    let call = match protocol::receive::<Call>(&mut stream) {
+        Ok(Some((call, _))) => call,
+        Ok(None) => return ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("sampan worker: cannot read what to do: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let client = Client {
+        stream: RefCell::new(stream),
+        prepared: RefCell::new(false),
+    };
+    let ended = match load::load(Path::new(PLUGIN)) {
+        Ok(module) => perform(&module, call, &client).unwrap_or_else(Ended::Failed),
+        Err(reason) => Ended::Unusable(reason),
+    };
+    match client.tell(&FromWorker::Done(Box::new(ended))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn perform(module: &Module, call: Call, client: &Client) -> Result<Ended, TemplateError> {
+    let answer = match call {
+        Call::Describe => Answer::Description {
+            abi_version: module.abi_version(),
+            description: module.describe()?,
+        },
+        Call::Fingerprint(request) => Answer::Fingerprint(module.fingerprint(&request, client)?),
+        Call::Build(request) => Answer::Built(module.build(&request, ROOTFS, client)?),
+        Call::Configure(container) => {
+            Answer::Configured(module.configure(&container, ROOTFS, client)?)
+        }
+    };
+    Ok(Ended::Answer(answer))
+}
+
+/// The host as the worker has it: the parent behind a socket.
+struct Client {
+    stream: RefCell<UnixStream>,
+    prepared: RefCell<bool>,
+}
+
+impl Client {
+    fn tell(&self, message: &FromWorker) -> std::io::Result<()> {
+        protocol::send(&mut *self.stream.borrow_mut(), message, &[])
+    }
+
+    fn ask(&self, message: &FromWorker) -> Result<(Reply, Vec<u8>), TemplateError> {
+        let lost = |error: std::io::Error| {
+            TemplateError::failed(format!("the worker lost its parent: {error}"))
+        };
+        self.tell(message).map_err(lost)?;
+        match protocol::receive(&mut *self.stream.borrow_mut()).map_err(lost)? {
+            Some((Reply::Failed(error), _)) => Err(error),
+            Some(reply) => Ok(reply),
+            None => Err(lost(std::io::ErrorKind::UnexpectedEof.into())),
+        }
+    }
+}
+
+fn out_of_turn() -> TemplateError {
+    TemplateError::failed("the parent answered another question")
+}
+
+impl Host for Client {
+    fn log(&self, level: Level, message: &str) {
+        // A parent that is gone has taken its reader along; the next question fails.
+        let _ = self.tell(&FromWorker::Log(level, message.to_owned()));
+    }
+
+    fn progress(&self, task: &str, done: u64, total: u64, unit: Unit) {
+        let _ = self.tell(&FromWorker::Progress {
+            task: task.to_owned(),
+            done,
+            total,
+            unit,
+        });
+    }
+
+    fn fetch(&self, downloads: &[Download]) -> Result<Vec<PathBuf>, TemplateError> {
+        match self.ask(&FromWorker::Fetch(downloads.to_vec()))? {
+            (Reply::Paths(paths), _) if paths.len() == downloads.len() => Ok(paths),
+            _ => Err(out_of_turn()),
+        }
+    }
+
+    fn fetch_unverified(&self, url: &str, limit: u64) -> Result<Vec<u8>, TemplateError> {
+        let message = FromWorker::FetchUnverified {
+            url: url.to_owned(),
+            limit,
+        };
+        match self.ask(&message)? {
+            (Reply::Bytes, bytes) => Ok(bytes),
+            _ => Err(out_of_turn()),
+        }
+    }
+
+    fn run(&self, command: &Command) -> Result<Outcome, TemplateError> {
+        if !self.prepared.replace(true) {
+            in_root::prepare(Path::new(ROOTFS)).map_err(|error| failed(&error))?;
+        }
+        let mut env = vec![
+            (
+                "PATH".to_owned(),
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+            ),
+            ("HOME".to_owned(), "/root".to_owned()),
+            ("LANG".to_owned(), "C.UTF-8".to_owned()),
+        ];
+        env.retain(|(name, _)| !command.env.iter().any(|(given, _)| given == name));
+        env.extend(command.env.iter().cloned());
+        let inside = in_root::Command {
+            argv: command.argv.iter().map(Into::into).collect(),
+            environment: env.into_iter().map(|(k, v)| (k.into(), v.into())).collect(),
+            stdin: Some(command.stdin.clone()).filter(|bytes| !bytes.is_empty()),
+            directory: None,
+            nosync: command.skip_sync,
+        };
+        let mut output: Vec<u8> = Vec::new();
+        let status = in_root::run(Path::new(ROOTFS), &inside, &mut |bytes| {
+            output.extend_from_slice(bytes);
+            if output.len() > 2 * OUTPUT_KEPT {
+                output.drain(..output.len() - OUTPUT_KEPT);
+            }
+        })
+        .map_err(|error| failed(&error))?;
+        let kept = output.len().saturating_sub(OUTPUT_KEPT);
+        Ok(Outcome {
+            code: status.code(),
+            output: String::from_utf8_lossy(&output[kept..]).into_owned(),
+        })
+    }
+
+    fn cancelled(&self) -> bool {
+        !matches!(
+            self.ask(&FromWorker::Cancelled),
+            Ok((Reply::Cancelled(false), _))
+        )
+    }
+}
+
+fn failed(error: &sampan_runtime::Error) -> TemplateError {
+    let plain = TemplateError::new(ErrorKind::Failed, error.chain());
+    match error.hint() {
+        Some(hint) => plain.with_hint(hint),
+        None => plain,
+    }
+}

@@ -1,0 +1,17 @@
+//! The configuration of a container: lxc.container.conf(5) syntax.
+//!
+//! [`ConfigFile`] is the text, whose comments and order survive editing; [`Settings`] is what it
+//! means. Every `lxc.*` key is obeyed or refused, never ignored in silence.
+
+mod default;
+mod file;
+mod legacy;
+mod mounts;
+mod settings;
+mod values;
+
+pub use default::{NewConfig, default_config};
+pub use file::{ConfigFile, Line};
+pub use mounts::{Create, MountEntry, ProcMount, SysMount};
+pub use settings::{IdMapping, Settings};
+pub use values::{Capabilities, CgroupSetting, ResourceLimit};

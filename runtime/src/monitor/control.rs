@@ -1,0 +1,101 @@
+//! The monitor's end of its control socket.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use nix::poll::{PollFd, PollFlags};
+
+use super::protocol::{Answer, Request};
+use crate::error::{Result, Tried};
+
+/// More callers than this at once are turned away, and so is a request longer than a line of ours.
+const CLIENTS: usize = 64;
+const LINE: usize = 256;
+
+pub(super) struct Control {
+    listener: UnixListener,
+    clients: Vec<Client>,
+    next: u64,
+}
+
+struct Client {
+    id: u64,
+    stream: UnixStream,
+    received: Vec<u8>,
+}
+
+impl Control {
+    pub(super) fn new(listener: UnixListener) -> Result<Control> {
+        listener
+            .set_nonblocking(true)
+            .tried(|| "set up the control socket".to_owned())?;
+        Ok(Control {
+            listener,
+            clients: Vec::new(),
+            next: 0,
+        })
+    }
+
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = PollFd<'_>> {
+        [self.listener.as_fd()]
+            .into_iter()
+            .chain(self.clients.iter().map(|client| client.stream.as_fd()))
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+    }
+
+    /// Takes what callers have sent.
+    pub(super) fn requests(&mut self) -> Vec<(u64, Request)> {
+        while let Ok((stream, _)) = self.listener.accept() {
+            if self.clients.len() < CLIENTS && stream.set_nonblocking(true).is_ok() {
+                self.clients.push(Client {
+                    id: self.next,
+                    stream,
+                    received: Vec::new(),
+                });
+                self.next += 1;
+            }
+        }
+        let mut requests = Vec::new();
+        self.clients.retain_mut(|client| client.read(&mut requests));
+        requests
+    }
+
+    pub(super) fn tell(&mut self, id: u64, answer: &Answer) {
+        self.clients
+            .retain_mut(|client| client.id != id || client.write(answer));
+    }
+
+    pub(super) fn tell_all(&mut self, answer: &Answer) {
+        self.clients.retain_mut(|client| client.write(answer));
+    }
+}
+
+impl Client {
+    /// Whether to keep it.
+    fn read(&mut self, requests: &mut Vec<(u64, Request)>) -> bool {
+        let mut buffer = [0u8; LINE];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => return false,
+            Ok(n) => self.received.extend(&buffer[..n]),
+            Err(e) => return e.kind() == ErrorKind::WouldBlock,
+        }
+        while let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.received.drain(..=end).collect();
+            match serde_json::from_slice(&line) {
+                Ok(request) => requests.push((self.id, request)),
+                Err(_) => return false,
+            }
+        }
+        self.received.len() < LINE
+    }
+
+    fn write(&mut self, answer: &Answer) -> bool {
+        let Ok(mut line) = serde_json::to_vec(answer) else {
+            return false;
+        };
+        line.push(b'\n');
+        // A caller that does not read its few short lines is not waited for.
+        self.stream.write_all(&line).is_ok()
+    }
+}

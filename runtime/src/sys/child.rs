@@ -1,0 +1,558 @@
+//! The child between `clone3` and `execve`.
+//!
+//! Everything here must be async-signal-safe: no allocation, no lock, no panic. The memory is a
+//! copy of a process whose other threads have vanished in the middle of whatever they did. That is
+//! also why ids are changed by bare system calls: the C library's functions would try to reach
+//! those other threads.
+
+use std::ffi::{CStr, CString};
+use std::mem::{size_of, zeroed};
+use std::os::fd::{AsRawFd, RawFd};
+use std::ptr::{null, null_mut};
+
+use libc::{c_int, c_long, c_uint};
+
+use super::plan::{
+    BEFORE_FIRST_STEP, Exec, FIRST_PRIVATE_FD, FileSystem, Plan, SLOTS, Source, Step,
+};
+
+/// What the report pipe carries.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct Report {
+    pub(super) tag: u32,
+    pub(super) step: u32,
+    pub(super) value: i32,
+}
+
+/// A step failed; `value` is the errno.
+pub(super) const FAILED: u32 = 1;
+/// The child goes on as another process; `value` is its pid.
+pub(super) const FORKED: u32 = 2;
+
+/// The exit status of a child that could not start its program. Never seen by users.
+const EXIT_FAILED: c_int = 127;
+
+type Outcome = Result<(), i32>;
+
+/// Runs the plan. Never returns.
+pub(super) fn run(plan: &Plan) -> ! {
+    // Our copies of the parent's ends: with them open, the parent's death would go unnoticed.
+    close(plan.go_parent.as_raw_fd());
+    close(plan.report_read.as_raw_fd());
+    let report = plan.report_write.as_raw_fd();
+    // All that the plan needs was moved above. What others opened must not be held open here while
+    // we wait: a file being written could not be executed, a pipe would not end.
+    // SAFETY: no pointers; an error (an old kernel) leaves the descriptors to close-on-exec.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, 3, FIRST_PRIVATE_FD - 1, 0);
+    }
+    if let Err(errno) = reset_signals() {
+        fail(report, BEFORE_FIRST_STEP, errno);
+    }
+    let mut slots = [-1; SLOTS];
+    let mut at = 0;
+    while let Some(entry) = plan.entries.get(at) {
+        match execute(&entry.step, &mut slots, plan) {
+            Ok(()) => at += 1,
+            Err(errno) => match entry.skip {
+                Some(further) => at += further,
+                None => fail(report, at as u32, errno),
+            },
+        }
+    }
+    fail(report, at as u32, libc::ENOEXEC)
+}
+
+fn execute(step: &Step, slots: &mut [RawFd; SLOTS], plan: &Plan) -> Outcome {
+    // SAFETY: (for every call below) pointers come from CStrings, slices and local structs that
+    // live across the call; sizes are those of the objects passed.
+    unsafe {
+        match step {
+            Step::WaitForGo => wait_for_go(plan.go_child.as_raw_fd(), slots),
+            Step::PrivateMounts => done(libc::mount(
+                null(),
+                c"/".as_ptr(),
+                null(),
+                libc::MS_REC | libc::MS_PRIVATE,
+                null(),
+            )),
+            Step::NewFileSystem(fs, slot) => put(slots, *slot, new_file_system(fs)?),
+            Step::Mount(fs, target) => {
+                let fd = new_file_system(fs)?;
+                let result = attach(fd, target);
+                close(fd);
+                result
+            }
+            Step::Attach(source, target) => attach(resolve(source, slots)?, target),
+            Step::CloneTree {
+                path,
+                recursive,
+                slot,
+            } => {
+                let from = open_at(path, libc::O_PATH)?;
+                let mut flags = libc::OPEN_TREE_CLONE
+                    | libc::OPEN_TREE_CLOEXEC as c_uint
+                    | libc::AT_EMPTY_PATH as c_uint;
+                if *recursive {
+                    flags |= libc::AT_RECURSIVE as c_uint;
+                }
+                let tree = call(libc::syscall(
+                    libc::SYS_open_tree,
+                    from,
+                    c"".as_ptr(),
+                    flags,
+                ));
+                close(from);
+                put(slots, *slot, tree? as RawFd)
+            }
+            Step::SlotAttributes { slot, set, clear } => {
+                attributes(resolve(&Source::Slot(*slot), slots)?, *set, *clear, true)
+            }
+            Step::PathAttributes {
+                path,
+                set,
+                clear,
+                recursive,
+            } => {
+                let fd = open_at(path, libc::O_PATH)?;
+                let result = attributes(fd, *set, *clear, *recursive);
+                close(fd);
+                result
+            }
+            Step::PivotRoot(path) => {
+                done(libc::chdir(path.as_ptr()))?;
+                call(libc::syscall(
+                    libc::SYS_pivot_root,
+                    c".".as_ptr(),
+                    c".".as_ptr(),
+                ))?;
+                // The old root now lies over the new one: pivot_root(2), "pivot_root(".", ".")".
+                done(libc::umount2(c".".as_ptr(), libc::MNT_DETACH))?;
+                done(libc::chdir(c"/".as_ptr()))
+            }
+            Step::Mkdir(parent, name, mode) => {
+                let dir = open_at(parent, libc::O_PATH | libc::O_DIRECTORY)?;
+                let result = done(libc::mkdirat(dir, name.as_ptr(), *mode));
+                close(dir);
+                allow(result, libc::EEXIST)
+            }
+            Step::CreateFile(path) => match open_at(path, libc::O_PATH) {
+                Ok(fd) => {
+                    close(fd);
+                    Ok(())
+                }
+                Err(libc::ENOENT) => {
+                    let fd = open_at(path, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL)?;
+                    close(fd);
+                    Ok(())
+                }
+                Err(errno) => Err(errno),
+            },
+            Step::Symlink { target, path } => allow(
+                done(libc::symlink(target.as_ptr(), path.as_ptr())),
+                libc::EEXIST,
+            ),
+            Step::Chdir(path) => done(libc::chdir(path.as_ptr())),
+            Step::Chroot(path) => done(libc::chroot(path.as_ptr())),
+            Step::SetHostname(name) => {
+                done(libc::sethostname(name.as_ptr(), name.as_bytes().len()))
+            }
+            Step::LoopbackUp => loopback_up(),
+            Step::Unshare(flags) => done(libc::unshare(*flags)),
+            Step::Setns(fd, flags) => done(libc::setns(*fd, *flags)),
+            Step::ForkIntoPidNamespace => fork(plan.report_write.as_raw_fd()),
+            Step::SetIds { uid, gid, groups } => {
+                call(libc::syscall(
+                    libc::SYS_setgroups,
+                    groups.len(),
+                    groups.as_ptr(),
+                ))?;
+                call(libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid))?;
+                call(libc::syscall(libc::SYS_setresuid, *uid, *uid, *uid))?;
+                Ok(())
+            }
+            Step::Setsid => done(libc::setsid()),
+            Step::ControllingTty(fd) => done(libc::ioctl(*fd, libc::TIOCSCTTY, 0)),
+            Step::Dup2(from, to) => done(libc::dup2(*from, *to)),
+            Step::StandardStreams(path) => {
+                let fd = open_at(path, libc::O_RDWR | libc::O_NOCTTY)?;
+                for stream in 0..=2 {
+                    done(libc::dup2(fd, stream))?;
+                }
+                Ok(())
+            }
+            Step::CloseOnExecFrom(first) => call(libc::syscall(
+                libc::SYS_close_range,
+                *first,
+                c_uint::MAX,
+                libc::CLOSE_RANGE_CLOEXEC,
+            ))
+            .map(drop),
+            Step::DropBoundingCapability(number) => {
+                done(libc::prctl(libc::PR_CAPBSET_DROP, *number, 0, 0, 0))
+            }
+            Step::ClearInheritable => clear_inheritable(),
+            Step::NoNewPrivileges => done(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)),
+            Step::Seccomp(filter) => super::seccomp::install_filter(filter),
+            Step::Umask(mask) => {
+                libc::umask(*mask);
+                Ok(())
+            }
+            Step::DieWithParent => {
+                done(libc::prctl(
+                    libc::PR_SET_PDEATHSIG,
+                    libc::SIGKILL as libc::c_ulong,
+                    0,
+                    0,
+                    0,
+                ))?;
+                // The parent may have died just before; then its end of the socket is closed.
+                let mut poll = libc::pollfd {
+                    fd: plan.go_child.as_raw_fd(),
+                    events: libc::POLLIN,
+                    revents: 0,
+                };
+                if libc::poll(&mut poll, 1, 0) > 0 && poll.revents & libc::POLLHUP != 0 {
+                    libc::_exit(EXIT_FAILED);
+                }
+                Ok(())
+            }
+            Step::Exec(program) => Err(exec(program)),
+        }
+    }
+}
+
+fn exec(program: &Exec) -> i32 {
+    let mut answer = libc::ENOENT;
+    for path in &program.candidates {
+        // SAFETY: both arrays end with null and point into strings that the plan owns.
+        unsafe {
+            libc::execve(
+                path.as_ptr(),
+                program.argv.as_ptr(),
+                program.environment.as_ptr(),
+            );
+        }
+        match last_errno() {
+            libc::ENOENT | libc::ENOTDIR => {}
+            // As execvp(3): remember it, a later directory may have a usable one.
+            libc::EACCES => answer = libc::EACCES,
+            errno => return errno,
+        }
+    }
+    answer
+}
+
+fn new_file_system(fs: &FileSystem) -> Result<RawFd, i32> {
+    // SAFETY: strings live across the calls; a null value goes with the flag command.
+    unsafe {
+        let context = call(libc::syscall(
+            libc::SYS_fsopen,
+            fs.kind.as_ptr(),
+            libc::FSOPEN_CLOEXEC,
+        ))? as RawFd;
+        let made = (|| {
+            for (key, value) in &fs.options {
+                let (command, value) = match value {
+                    Some(value) => (libc::FSCONFIG_SET_STRING, value.as_ptr()),
+                    None => (libc::FSCONFIG_SET_FLAG, null()),
+                };
+                fsconfig(context, command as c_uint, key.as_ptr(), value)?;
+            }
+            fsconfig(context, libc::FSCONFIG_CMD_CREATE as c_uint, null(), null())?;
+            call(libc::syscall(
+                libc::SYS_fsmount,
+                context,
+                libc::FSMOUNT_CLOEXEC,
+                fs.attributes,
+            ))
+        })();
+        close(context);
+        Ok(made? as RawFd)
+    }
+}
+
+/// # Safety
+/// `key` and `value` must be null or valid strings, as `command` asks.
+unsafe fn fsconfig(
+    context: RawFd,
+    command: c_uint,
+    key: *const libc::c_char,
+    value: *const libc::c_char,
+) -> Outcome {
+    // SAFETY: see above.
+    call(unsafe { libc::syscall(libc::SYS_fsconfig, context, command, key, value, 0) }).map(drop)
+}
+
+fn attach(mount: RawFd, target: &CString) -> Outcome {
+    let to = open_at(target, libc::O_PATH)?;
+    // SAFETY: empty static strings and open descriptors.
+    let result = call(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            mount,
+            c"".as_ptr(),
+            to,
+            c"".as_ptr(),
+            libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH,
+        )
+    });
+    close(to);
+    result.map(drop)
+}
+
+fn attributes(mount: RawFd, set: u64, clear: u64, recursive: bool) -> Outcome {
+    let attr = libc::mount_attr {
+        attr_set: set,
+        attr_clr: clear,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    let mut flags = libc::AT_EMPTY_PATH as c_uint;
+    if recursive {
+        flags |= libc::AT_RECURSIVE as c_uint;
+    }
+    // SAFETY: the struct and its size belong together.
+    call(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount,
+            c"".as_ptr(),
+            flags,
+            &attr,
+            size_of::<libc::mount_attr>(),
+        )
+    })
+    .map(drop)
+}
+
+/// Opens a path, refusing magic links on the way.
+fn open_at(path: &CStr, flags: c_int) -> Result<RawFd, i32> {
+    // SAFETY: all-zero is a valid open_how.
+    let mut how: libc::open_how = unsafe { zeroed() };
+    how.flags = (flags | libc::O_CLOEXEC) as u64;
+    how.mode = if flags & libc::O_CREAT != 0 { 0o644 } else { 0 };
+    how.resolve = libc::RESOLVE_NO_MAGICLINKS;
+    // SAFETY: the struct and its size belong together.
+    call(unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            &how,
+            size_of::<libc::open_how>(),
+        )
+    })
+    .map(|fd| fd as RawFd)
+}
+
+fn wait_for_go(socket: RawFd, slots: &mut [RawFd; SLOTS]) -> Outcome {
+    let mut byte = 0u8;
+    // u64 for the alignment that cmsghdr needs.
+    let mut control = [0u64; 16];
+    // SAFETY: the message header points at live buffers of the stated sizes; the kernel fills the
+    // control buffer with well-formed headers, which the CMSG macros walk within its length.
+    unsafe {
+        let mut part = libc::iovec {
+            iov_base: (&raw mut byte).cast(),
+            iov_len: 1,
+        };
+        let mut message: libc::msghdr = zeroed();
+        message.msg_iov = &mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = size_of_val(&control);
+        loop {
+            let got = libc::recvmsg(socket, &mut message, libc::MSG_CMSG_CLOEXEC);
+            if got > 0 {
+                break;
+            }
+            if got == 0 {
+                // The parent gave up, and says why itself.
+                libc::_exit(EXIT_FAILED);
+            }
+            if last_errno() != libc::EINTR {
+                return Err(last_errno());
+            }
+        }
+        let header = libc::CMSG_FIRSTHDR(&message);
+        if !header.is_null() && (*header).cmsg_type == libc::SCM_RIGHTS {
+            let bytes = (*header).cmsg_len - libc::CMSG_LEN(0) as usize;
+            let data = libc::CMSG_DATA(header).cast::<c_int>();
+            for (index, slot) in slots
+                .iter_mut()
+                .enumerate()
+                .take(bytes / size_of::<c_int>())
+            {
+                *slot = data.add(index).read_unaligned();
+            }
+        }
+    }
+    Ok(())
+}
+
+fn loopback_up() -> Outcome {
+    // SAFETY: all-zero is a valid ifreq; the ioctls read and write just that struct.
+    unsafe {
+        let socket =
+            call(libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0).into())?
+                as RawFd;
+        let mut request: libc::ifreq = zeroed();
+        request.ifr_name[0] = b'l' as libc::c_char;
+        request.ifr_name[1] = b'o' as libc::c_char;
+        let result = done(libc::ioctl(socket, libc::SIOCGIFFLAGS, &mut request)).and_then(|()| {
+            request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
+            done(libc::ioctl(socket, libc::SIOCSIFFLAGS, &mut request))
+        });
+        close(socket);
+        result
+    }
+}
+
+fn fork(report: RawFd) -> Outcome {
+    // SAFETY: all-zero is a valid clone_args; without CLONE_VM the child has its own copy of the
+    // stack and goes on as a fork does.
+    unsafe {
+        let mut args: libc::clone_args = zeroed();
+        // A sibling, so that the caller can wait for it. Its exit signal is ours (clone(2)).
+        args.flags = libc::CLONE_PARENT as u64;
+        let pid = call(libc::syscall(
+            libc::SYS_clone3,
+            &args,
+            size_of::<libc::clone_args>(),
+        ))?;
+        if pid > 0 {
+            send(report, FORKED, 0, pid as i32);
+            libc::_exit(0);
+        }
+    }
+    Ok(())
+}
+
+#[repr(C)]
+struct CapabilityHeader {
+    version: u32,
+    pid: c_int,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CapabilityData {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+fn clear_inheritable() -> Outcome {
+    // _LINUX_CAPABILITY_VERSION_3 (linux/capability.h); pid 0 is the caller.
+    let header = CapabilityHeader {
+        version: 0x2008_0522,
+        pid: 0,
+    };
+    let mut data = [CapabilityData {
+        effective: 0,
+        permitted: 0,
+        inheritable: 0,
+    }; 2];
+    // SAFETY: the structs have the layout of capset(2), version 3 (two data elements).
+    unsafe {
+        call(libc::syscall(libc::SYS_capget, &header, data.as_mut_ptr()))?;
+        for part in &mut data {
+            part.inheritable = 0;
+        }
+        call(libc::syscall(libc::SYS_capset, &header, data.as_ptr()))?;
+        done(libc::prctl(
+            libc::PR_CAP_AMBIENT,
+            libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong,
+            0,
+            0,
+            0,
+        ))
+    }
+}
+
+/// Handlers of the parent make no sense here, and an ignored SIGPIPE (as Rust programs have it)
+/// would be inherited by the new program.
+fn reset_signals() -> Outcome {
+    // SAFETY: all-zero is SIG_DFL with an empty mask; SIGKILL, SIGSTOP and the C library's own two
+    // refuse, which is fine.
+    unsafe {
+        let mut action: libc::sigaction = zeroed();
+        action.sa_sigaction = libc::SIG_DFL;
+        for signal in 1..=64 {
+            libc::sigaction(signal, &action, null_mut());
+        }
+        let mut none: libc::sigset_t = zeroed();
+        libc::sigemptyset(&mut none);
+        done(libc::sigprocmask(libc::SIG_SETMASK, &none, null_mut()))
+    }
+}
+
+fn resolve(source: &Source, slots: &[RawFd; SLOTS]) -> Result<RawFd, i32> {
+    match source {
+        Source::Fd(fd) => Ok(*fd),
+        Source::Slot(slot) => match slots.get(*slot) {
+            Some(fd) if *fd >= 0 => Ok(*fd),
+            _ => Err(libc::EBADF),
+        },
+    }
+}
+
+fn put(slots: &mut [RawFd; SLOTS], slot: usize, fd: RawFd) -> Outcome {
+    match slots.get_mut(slot) {
+        Some(place) => {
+            if *place >= 0 {
+                close(*place);
+            }
+            *place = fd;
+            Ok(())
+        }
+        None => Err(libc::EBADF),
+    }
+}
+
+fn fail(report: RawFd, step: u32, errno: i32) -> ! {
+    send(report, FAILED, step, errno);
+    // SAFETY: ends this process only.
+    unsafe { libc::_exit(EXIT_FAILED) }
+}
+
+fn send(report: RawFd, tag: u32, step: u32, value: i32) {
+    let message = Report { tag, step, value };
+    // SAFETY: a plain struct of twelve bytes, written in one piece (less than PIPE_BUF).
+    unsafe {
+        libc::write(report, (&raw const message).cast(), size_of::<Report>());
+    }
+}
+
+fn close(fd: RawFd) {
+    // SAFETY: only descriptors of this process, which nobody uses afterwards.
+    unsafe {
+        libc::close(fd);
+    }
+}
+
+fn allow(outcome: Outcome, errno: i32) -> Outcome {
+    match outcome {
+        Err(e) if e == errno => Ok(()),
+        other => other,
+    }
+}
+
+fn done(result: c_int) -> Outcome {
+    call(c_long::from(result)).map(drop)
+}
+
+fn call(result: c_long) -> Result<c_long, i32> {
+    if result < 0 {
+        Err(last_errno())
+    } else {
+        Ok(result)
+    }
+}
+
+fn last_errno() -> i32 {
+    // SAFETY: the C library's errno of this thread.
+    unsafe { *libc::__errno_location() }
+}

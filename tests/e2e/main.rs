@@ -1,0 +1,13 @@
+//! End-to-end tests: the real binary, real namespaces, a real mirror, real peers.
+//!
+//! One binary, so that what is shared is built once; every test has a `--root` of its own.
+
+#![forbid(unsafe_code)]
+
+mod containers;
+mod crashes;
+mod debian;
+mod images;
+mod mistakes;
+mod oracle;
+mod templates;

@@ -1,0 +1,195 @@
+//! One test's world.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    machine,
+    process::{Background, Ran, wait_until},
+};
+
+/// A directory for `--root`, and the binary. Dropped, it destroys what the test made, also when
+/// the test panics, and checks that nothing is left.
+pub struct TestEnvironment {
+    directory: Option<tempfile::TempDir>,
+    root: PathBuf,
+}
+
+impl TestEnvironment {
+    /// A fresh world.
+    #[track_caller]
+    pub fn new() -> Self {
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "the end-to-end tests make real containers: run them as root"
+        );
+        assert!(
+            Self::binary().exists() && fixtures().exists(),
+            "{} or {} is missing: run `cargo xtask test`",
+            Self::binary().display(),
+            fixtures().display()
+        );
+        let directory = tempfile::Builder::new()
+            .prefix("sampan-e2e-")
+            .tempdir_in("/var/tmp")
+            .expect("a scratch directory");
+        let root = directory.path().join("root");
+        std::fs::create_dir(&root).expect("a directory in it");
+        Self {
+            directory: Some(directory),
+            root,
+        }
+    }
+
+    /// The binary under test.
+    pub fn binary() -> PathBuf {
+        target().join("debug/sampan")
+    }
+
+    /// The directory given as `--root`.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A directory of the test's own, outside of the root.
+    pub fn scratch(&self) -> &Path {
+        self.root.parent().unwrap_or(&self.root)
+    }
+
+    /// The cache below the root.
+    pub fn cache(&self) -> PathBuf {
+        self.root.join("var/cache/sampan")
+    }
+
+    /// The state directory below the root.
+    pub fn state(&self) -> PathBuf {
+        self.root.join("var/lib/sampan")
+    }
+
+    /// `sampan` with `--root` and these arguments, not yet started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        self.command_of(&Self::binary(), arguments)
+    }
+
+    /// The same with another binary.
+    pub fn command_of(&self, binary: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary);
+        command
+            .arg("--root")
+            .arg(&self.root)
+            .args(arguments)
+            .env("SAMPAN_TEMPLATE_PATH", fixtures())
+            .env_remove("SAMPAN_PATH")
+            .env("LC_ALL", "C.UTF-8");
+        command
+    }
+
+    /// Runs `sampan` to its end.
+    #[track_caller]
+    pub fn sampan(&self, arguments: &[&str]) -> Ran {
+        self.sampan_with(arguments, b"")
+    }
+
+    /// Runs `sampan` with this standard input.
+    #[track_caller]
+    pub fn sampan_with(&self, arguments: &[&str], input: &[u8]) -> Ran {
+        Background::start(self.command(arguments), input).wait()
+    }
+
+    /// Starts `sampan` and goes on.
+    #[track_caller]
+    pub fn background(&self, arguments: &[&str]) -> Background {
+        Background::start(self.command(arguments), b"")
+    }
+
+    /// Shares the downloads with all other tests of this run, so that the mirror is asked once.
+    pub fn share_downloads(&self) {
+        let shared = target().join("e2e-downloads");
+        std::fs::create_dir_all(&shared).expect("a directory for downloads");
+        std::fs::create_dir_all(self.cache().join("downloads")).expect("a cache");
+        std::os::unix::fs::symlink(shared, self.cache().join("downloads/v1")).expect("a link");
+    }
+
+    /// A running busybox guest of the host's own static busybox, made without any download.
+    #[track_caller]
+    pub fn small_guest(&self, name: &str) {
+        self.create_small_guest(name, &["--start"]);
+    }
+
+    /// The same, not started, with further arguments.
+    #[track_caller]
+    pub fn create_small_guest(&self, name: &str, more: &[&str]) {
+        let program = "program=/bin/busybox";
+        let mut arguments = vec!["-q", "create", name, "-t", "naughty", "-o", program];
+        arguments.extend(more);
+        self.sampan(&arguments).ok();
+    }
+
+    /// The state that `ls` tells of a container.
+    #[track_caller]
+    pub fn state_of(&self, name: &str) -> String {
+        let rows = self.sampan(&["ls", "--format", "json"]).ok().json();
+        rows.as_array()
+            .and_then(|rows| rows.iter().find(|row| row["name"] == name))
+            .map_or("absent".to_owned(), |row| {
+                row["state"].as_str().unwrap_or_default().to_owned()
+            })
+    }
+
+    /// Error output without what differs from run to run.
+    pub fn normalize(&self, text: &str) -> String {
+        text.replace(&self.root.display().to_string(), "ROOT")
+            .replace(&fixtures().display().to_string(), "FIXTURES")
+            .replace(&target().display().to_string(), "TARGET")
+    }
+
+    fn destroy_all(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let listed = self.sampan(&["ls", "--format", "json"]);
+        let rows: serde_json::Value = serde_json::from_str(&listed.stdout).unwrap_or_default();
+        for row in rows.as_array().into_iter().flatten() {
+            let name = row["name"].as_str().unwrap_or_default();
+            let destroyed = self.sampan(&["destroy", "--force", name]);
+            if destroyed.code != 0 {
+                problems.push(format!("destroy {name}: {}", destroyed.stderr));
+            }
+        }
+        let second = std::time::Duration::from_secs(5);
+        let gone = wait_until(second, || {
+            machine::leftovers(&self.root).is_empty().then_some(())
+        });
+        if gone.is_none() {
+            problems.extend(machine::leftovers(&self.root));
+        }
+        problems
+    }
+}
+
+impl Default for TestEnvironment {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for TestEnvironment {
+    fn drop(&mut self) {
+        let problems = self.destroy_all();
+        drop(self.directory.take());
+        if !problems.is_empty() && !std::thread::panicking() {
+            panic!("the test left something behind:\n{}", problems.join("\n"));
+        }
+    }
+}
+
+/// The workspace's target directory.
+fn target() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(&here).join("target")
+}
+
+/// The libraries that `cargo xtask fixtures` made.
+pub(crate) fn fixtures() -> PathBuf {
+    target().join("fixtures/lib")
+}

@@ -1,0 +1,35 @@
+//! What a test may leave behind on the machine: nothing.
+
+use std::path::Path;
+
+/// What of a test's world is still there, in words; empty when all is gone.
+pub fn leftovers(root: &Path) -> Vec<String> {
+    let root = root.display().to_string();
+    let mut found = Vec::new();
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    for line in mounts.lines().filter(|line| line.contains(&root)) {
+        found.push(format!("a mount: {line}"));
+    }
+    for (pid, command) in processes() {
+        if command.contains(&root) {
+            found.push(format!("process {pid}: {command}"));
+        }
+    }
+    found
+}
+
+/// All processes and their command lines.
+pub fn processes() -> Vec<(u32, String)> {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let command = std::fs::read(entry.path().join("cmdline")).ok()?;
+            let command = String::from_utf8_lossy(&command).replace('\0', " ");
+            (pid != std::process::id()).then_some((pid, command))
+        })
+        .collect()
+}

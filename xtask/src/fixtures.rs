@@ -1,0 +1,225 @@
+//! The libraries that the end-to-end tests load: a template that misbehaves on demand, a library
+//! that is no template, and one template built against several versions of `core`; also a whole
+//! `sampan` built against a newer `core`, to which today's templates are older ones.
+//!
+//! Each version of `core` is a copy of today's with one edit. All builds share cargo's build
+//! directory with the workspace, so dependencies are compiled once.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use xshell::{Shell, cmd};
+
+use crate::{Result, workspace};
+
+/// A library: its source in tests/fixtures, and the copy of `core` that it is built against, with
+/// what is replaced by what in which file.
+struct Library {
+    name: &'static str,
+    source: &'static str,
+    edits: &'static [(&'static str, &'static str, &'static str)],
+}
+
+/// What a release of the next minor version might append: a host service and a template function.
+const NEXT_MINOR: &[(&str, &str, &str)] = &[
+    ("Cargo.toml", "version = \"1.0.0\"", "version = \"1.1.0\""),
+    (
+        "src/abi/host.rs",
+        "    fn cancelled(&self) -> bool;\n}",
+        "    fn cancelled(&self) -> bool;\n    #[allow(unused_braces)]\n    fn newer(&self) -> u32 { 0 }\n}",
+    ),
+    (
+        "src/abi/plugin.rs",
+        "    pub check: extern \"C\" fn(RStr<'_>) -> Answer<RSlice<'static, RStr<'static>>>,\n}",
+        "    pub check: extern \"C\" fn(RStr<'_>) -> Answer<RSlice<'static, RStr<'static>>>,\n    pub newer: extern \"C\" fn() -> u32,\n}\nextern \"C\" fn newer() -> u32 { 1 }",
+    ),
+    (
+        "src/abi/plugin.rs",
+        "        check: check::<T>,",
+        "        check: check::<T>,\n        newer,",
+    ),
+    (
+        "src/abi/wire.rs",
+        "    #[sabi(last_prefix_field)]\n    options: Pairs,\n}",
+        "    #[sabi(last_prefix_field)]\n    options: Pairs,\n    newer: u64,\n}",
+    ),
+    (
+        "src/abi/wire.rs",
+        "            arch: text(&plain.arch),\n            options: pairs(plain.options.iter()),\n        }",
+        "            arch: text(&plain.arch),\n            options: pairs(plain.options.iter()),\n            newer: 7,\n        }",
+    ),
+];
+
+const LIBRARIES: [Library; 5] = [
+    Library {
+        name: "naughty",
+        source: "naughty",
+        edits: &[],
+    },
+    Library {
+        name: "stranger",
+        source: "not-a-template",
+        edits: &[],
+    },
+    Library {
+        name: "major",
+        source: "variant",
+        edits: &[("Cargo.toml", "version = \"1.0.0\"", "version = \"2.0.0\"")],
+    },
+    Library {
+        name: "layout",
+        source: "variant",
+        edits: &[
+            (
+                "src/abi/wire.rs",
+                "    fingerprint: Text,\n    source_date_epoch: i64,",
+                "    fingerprint: Text,\n    source_date_epoch: u32,",
+            ),
+            (
+                "src/abi/wire.rs",
+                "            source_date_epoch: plain.source_date_epoch,",
+                "            source_date_epoch: plain.source_date_epoch as u32,",
+            ),
+            (
+                "src/abi/wire.rs",
+                "            source_date_epoch: self.source_date_epoch(),",
+                "            source_date_epoch: self.source_date_epoch().into(),",
+            ),
+        ],
+    },
+    Library {
+        name: "minor",
+        source: "variant",
+        edits: NEXT_MINOR,
+    },
+];
+
+/// Builds all of them into target/fixtures/lib and target/fixtures/newer-host.
+pub fn run(shell: &Shell) -> Result {
+    let base = workspace().join("target/fixtures");
+    let kept = base.join("lib");
+    fs::create_dir_all(&kept)?;
+    for library in &LIBRARIES {
+        let copy = base.join("source").join(library.name);
+        mirror(&workspace().join("core"), &copy.join("core"))?;
+        edit(&copy.join("core"), library.edits)?;
+        let template = copy.join("template");
+        mirror(
+            &workspace().join("tests/fixtures").join(library.source),
+            &template,
+        )?;
+        if library.source == "variant" {
+            let name = [
+                ("Cargo.toml", "NAME", library.name),
+                ("src/lib.rs", "NAME", library.name),
+            ];
+            edit(&template, &name)?;
+        }
+        write_workspace(&copy)?;
+        build(shell, &template, &base.join("out"))?;
+        let file = format!("libsampan_template_{}.so", library.name);
+        fs::copy(base.join("out/debug").join(&file), kept.join(&file))?;
+    }
+    newer_host(shell, &base)
+}
+
+/// The whole product against the next minor version of `core`.
+fn newer_host(shell: &Shell, base: &Path) -> Result {
+    let copy = base.join("source/host");
+    for name in ["core", "plugins", "runtime", "cli"] {
+        mirror(&workspace().join(name), &copy.join(name))?;
+    }
+    edit(&copy.join("core"), NEXT_MINOR)?;
+    let manifest = fs::read_to_string(workspace().join("Cargo.toml"))?;
+    let (head, rest) = manifest
+        .split_once("members = [")
+        .ok_or("no members in Cargo.toml")?;
+    let (_, tail) = rest
+        .split_once("[workspace.package]")
+        .ok_or("no package table")?;
+    let members = "members = [\"core\", \"plugins\", \"runtime\", \"cli\"]\n\n[workspace.package]";
+    write_if_new(&copy.join("Cargo.toml"), &format!("{head}{members}{tail}"))?;
+    fs::copy(workspace().join("Cargo.lock"), copy.join("Cargo.lock"))?;
+    build(shell, &copy.join("cli"), &base.join("newer-host"))
+}
+
+fn build(shell: &Shell, source: &Path, target: &Path) -> Result {
+    let _directory = shell.push_dir(source);
+    let shared = workspace().join("target/build-fixtures");
+    let _build = shell.push_env("CARGO_BUILD_BUILD_DIR", &shared);
+    cmd!(shell, "cargo build --quiet --target-dir {target}").run()?;
+    Ok(())
+}
+
+/// A workspace of its own, so that cargo does not look further up.
+fn write_workspace(copy: &Path) -> Result {
+    let manifest = "[workspace]\nresolver = \"3\"\nmembers = [\"core\", \"template\"]\n\n\
+                    [workspace.package]\nedition = \"2024\"\nrust-version = \"1.90\"\nlicense = \"MIT\"\n\n\
+                    [workspace.lints.rust]\nunsafe_code = \"deny\"\n";
+    write_if_new(&copy.join("Cargo.toml"), manifest)?;
+    fs::copy(workspace().join("Cargo.lock"), copy.join("Cargo.lock"))?;
+    Ok(())
+}
+
+/// Makes `to` a copy of `from`. Files that are the same are left alone, or cargo would build them
+/// anew every time.
+fn mirror(from: &Path, to: &Path) -> Result {
+    fs::create_dir_all(to)?;
+    let mut wanted: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            mirror(&entry.path(), &target)?;
+        } else {
+            let pristine = target.with_extension("pristine");
+            let contents = fs::read_to_string(entry.path())?;
+            if fs::read_to_string(&pristine).ok().as_deref() != Some(contents.as_str()) {
+                fs::write(&pristine, &contents)?;
+                fs::write(&target, &contents)?;
+            }
+            wanted.push(pristine);
+        }
+        wanted.push(target);
+    }
+    for entry in fs::read_dir(to)? {
+        let path = entry?.path();
+        if path.is_file() && !wanted.contains(&path) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+fn edit(copy: &Path, edits: &[(&str, &str, &str)]) -> Result {
+    let mut texts: Vec<(PathBuf, String)> = Vec::new();
+    for (file, from, to) in edits {
+        let path = copy.join(file);
+        let index = match texts.iter().position(|(other, _)| *other == path) {
+            Some(index) => index,
+            None => {
+                let pristine = fs::read_to_string(path.with_extension("pristine"))?;
+                texts.push((path.clone(), pristine));
+                texts.len() - 1
+            }
+        };
+        let text = &mut texts[index].1;
+        if !text.contains(from) {
+            return Err(format!("{} no longer contains {from:?}", path.display()).into());
+        }
+        *text = text.replace(from, to);
+    }
+    for (path, text) in texts {
+        write_if_new(&path, &text)?;
+    }
+    Ok(())
+}
+
+fn write_if_new(path: &Path, text: &str) -> Result {
+    if fs::read_to_string(path).ok().as_deref() != Some(text) {
+        fs::write(path, text)?;
+    }
+    Ok(())
+}

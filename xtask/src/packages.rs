@@ -1,0 +1,43 @@
+//! Debian packages that the tests need beyond a fresh machine with cargo and gcc.
+
+use xshell::{Shell, cmd};
+
+use crate::Result;
+
+/// Package, and what the tests use it for.
+const PACKAGES: [(&str, &str); 3] = [
+    ("busybox-static", "small guests that need no download"),
+    (
+        "lxc",
+        "the oracle: it must boot what Sampan makes, unchanged",
+    ),
+    ("tmux", "terminals that tests can look at"),
+];
+
+/// Installs what is missing.
+pub fn install(shell: &Shell) -> Result {
+    let mut missing = Vec::new();
+    for (package, purpose) in PACKAGES {
+        let fields = "${db:Status-Abbrev}";
+        let status = cmd!(shell, "dpkg-query --show --showformat={fields} {package}")
+            .quiet()
+            .ignore_status()
+            .ignore_stderr()
+            .read()?;
+        if !status.starts_with("ii") {
+            eprintln!("{package} is missing: {purpose}");
+            missing.push(package);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let _environment = shell.push_env("DEBIAN_FRONTEND", "noninteractive");
+    cmd!(shell, "apt-get update -q").run()?;
+    cmd!(
+        shell,
+        "apt-get install -q -y --no-install-recommends {missing...}"
+    )
+    .run()?;
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! `cargo xtask try`: from a fresh clone to a running Debian container.
+
+use xshell::{Shell, cmd};
+
+use crate::{Result, is_root, workspace};
+
+const NAME: &str = "demo";
+
+/// Builds, creates, starts, looks inside, and says what to type next.
+pub fn run(shell: &Shell) -> Result {
+    cmd!(
+        shell,
+        "cargo build --release -p sampan -p sampan-template-debian -p sampan-template-busybox"
+    )
+    .run()?;
+    let binary = workspace().join("target/release/sampan");
+    let root = workspace().join("target/try");
+    // Only what follows needs root.
+    let sudo: &[&str] = if is_root()? { &[] } else { &["sudo"] };
+    let sampan = |arguments: &[&str]| {
+        let mut words: Vec<String> = sudo.iter().map(ToString::to_string).collect();
+        words.push(binary.display().to_string());
+        words.extend(["--root".to_owned(), root.display().to_string()]);
+        words.extend(arguments.iter().map(ToString::to_string));
+        let (program, rest) = words.split_at(1);
+        let program = &program[0];
+        cmd!(shell, "{program} {rest...}")
+    };
+    let containers = sampan(&["ls", "--format", "json"]).quiet().read()?;
+    if containers.contains(&format!("\"name\": \"{NAME}\"")) {
+        println!("There is a `{NAME}` from last time; it is destroyed and made anew.");
+        sampan(&["destroy", "--force", NAME]).run()?;
+    }
+    sampan(&["create", NAME, "-t", "debian", "--start"]).run()?;
+    let state = sampan(&[
+        "exec",
+        NAME,
+        "--",
+        "systemctl",
+        "is-system-running",
+        "--wait",
+    ])
+    .ignore_status()
+    .read()?;
+    println!("{state}");
+    if state.trim() != "running" {
+        sampan(&["exec", NAME, "--", "systemctl", "--failed", "--no-pager"])
+            .ignore_status()
+            .run()?;
+        return Err(format!("systemd in `{NAME}` says `{}`, not `running`", state.trim()).into());
+    }
+    sampan(&["exec", NAME, "--", "cat", "/etc/os-release"]).run()?;
+
+    let words = if sudo.is_empty() { "" } else { "sudo " };
+    let command = format!("{words}{} --root {}", binary.display(), root.display());
+    println!(
+        "
+`{NAME}` runs. What next:
+
+    {command} shell {NAME}
+    {command} stop {NAME}
+    {command} destroy {NAME}
+"
+    );
+    Ok(())
+}
