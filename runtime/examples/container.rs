@@ -1,5 +1,5 @@
 //! A few verbs on a state directory, to try the runtime by hand:
-//! `container DIR new NAME ROOTFS | start | stop | kill | destroy | info NAME`.
+//! `container DIR new NAME ROOTFS | start | stop | kill | destroy | info NAME`, `exec NAME COMMAND…`.
 //!
 //! `new` shows a ROOTFS that lies elsewhere (it is not copied).
 
@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use sampan_runtime::config::{NewConfig, default_config};
-use sampan_runtime::{Containers, Directories, Result, StartOptions, StopOptions};
+use sampan_runtime::{Containers, Directories, ExecRequest, Result, StartOptions, StopOptions};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -64,6 +64,13 @@ fn run(arguments: &[String]) -> Result<()> {
                 ..StopOptions::default()
             };
             println!("{:?}", container.stop(&options)?);
+        }
+        "exec" => {
+            let code = container.exec(&ExecRequest {
+                argv: rest.iter().map(Into::into).collect(),
+                ..ExecRequest::default()
+            })?;
+            std::process::exit(code);
         }
         "destroy" => container.destroy(true)?,
         _ => println!("{:#?}", container.info()?),

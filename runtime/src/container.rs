@@ -429,11 +429,6 @@ impl Container {
     fn lock(&self, how: FlockArg) -> Result<Flock<File>> {
         lock_directory(&self.dir(), how)
     }
-
-    /// Where it and all others live.
-    pub(crate) fn directories(&self) -> &Directories {
-        &self.directories
-    }
 }
 
 fn is_root() -> bool {

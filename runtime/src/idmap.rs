@@ -136,6 +136,10 @@ fn used_by_host(etc: &Path) -> BTreeSet<(u64, u64)> {
         for line in String::from_utf8_lossy(&text).lines() {
             let fields: Vec<&str> = line.split(':').collect();
             let number = |at: usize| fields.get(at).and_then(|f| f.parse::<u64>().ok());
+            // What root may hand out (newuidmap, when LXC starts our containers) is for containers.
+            if sub && ["root", "0"].contains(&fields[0]) {
+                continue;
+            }
             match (sub, number(1), number(2)) {
                 (true, Some(start), Some(count)) => used.insert((start, count)),
                 (false, _, Some(id)) => used.insert((id, 1)),
@@ -186,7 +190,11 @@ mod tests {
             used_by_containers(dir.path()).unwrap(),
             BTreeSet::from([(1_048_576, 65_536), (2_097_152, 65_536)])
         );
-        fs::write(dir.path().join("subuid"), "joe:100000:65536\nbad line\n").unwrap();
+        fs::write(
+            dir.path().join("subuid"),
+            "joe:100000:65536\nbad line\nroot:1048576:65536\n",
+        )
+        .unwrap();
         fs::write(dir.path().join("passwd"), "x:x:70000:70000::/:/bin/sh\n").unwrap();
         assert_eq!(
             used_by_host(dir.path()),

@@ -395,9 +395,8 @@ impl Reader<'_> {
             None => Capabilities::Drop(self.drop),
         };
         let has_root = |map: &[IdMapping]| map.iter().any(|m| m.inside == 0);
-        if s.user_map.is_empty() != s.group_map.is_empty()
-            || !s.user_map.is_empty() && !(has_root(&s.user_map) && has_root(&s.group_map))
-        {
+        let mapped = !s.user_map.is_empty() || !s.group_map.is_empty();
+        if mapped && !(has_root(&s.user_map) && has_root(&s.group_map)) {
             return Err(Error::user(format!(
                 "{file}: lxc.idmap must map id 0 for users (u) and for groups (g)"
             )));

@@ -194,6 +194,7 @@ fn execute(step: &Step, slots: &mut [RawFd; SLOTS], plan: &Plan) -> Outcome {
             }
             Step::ClearInheritable => clear_inheritable(),
             Step::NoNewPrivileges => done(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)),
+            Step::HideFromGuest => done(libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0)),
             Step::Seccomp(filter) => super::seccomp::install_filter(filter),
             Step::Umask(mask) => {
                 libc::umask(*mask);
@@ -253,6 +254,8 @@ fn new_file_system(fs: &FileSystem) -> Result<RawFd, i32> {
             libc::FSOPEN_CLOEXEC,
         ))? as RawFd;
         let made = (|| {
+            let set = libc::FSCONFIG_SET_STRING as c_uint;
+            fsconfig(context, set, c"source".as_ptr(), fs.kind.as_ptr())?;
             for (key, value) in &fs.options {
                 let (command, value) = match value {
                     Some(value) => (libc::FSCONFIG_SET_STRING, value.as_ptr()),

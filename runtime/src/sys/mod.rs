@@ -30,3 +30,10 @@ fn owned(fd: libc::c_long) -> OwnedFd {
     // nobody else owns.
     unsafe { OwnedFd::from_raw_fd(fd as RawFd) }
 }
+
+/// Standard input (0), output (1) or error (2), without the standard library's buffers.
+pub(crate) fn standard_stream(number: RawFd) -> std::os::fd::BorrowedFd<'static> {
+    // SAFETY: the Rust runtime makes sure at start that 0, 1 and 2 are open, and this crate never
+    // closes them.
+    unsafe { std::os::fd::BorrowedFd::borrow_raw(number.clamp(0, 2)) }
+}

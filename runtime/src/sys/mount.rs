@@ -101,6 +101,8 @@ pub(crate) fn new_file_system(fs: &FileSystem) -> io::Result<OwnedFd> {
                 0,
             ))
         };
+        let set = libc::FSCONFIG_SET_STRING as c_uint;
+        config(set, c"source".as_ptr(), fs.kind.as_ptr())?;
         for (key, value) in &fs.options {
             match value {
                 Some(value) => config(

@@ -100,6 +100,9 @@ pub(crate) enum Step {
     /// Empty the inheritable and ambient sets.
     ClearInheritable,
     NoNewPrivileges,
+    /// Until `execve`, let nobody without power over the host look into this process: it still has
+    /// the host's program and descriptors when it enters a container.
+    HideFromGuest,
     Seccomp(Vec<libc::sock_filter>),
     Umask(libc::mode_t),
     /// Die with the thread that spawned us. After [`Step::SetIds`], which clears the setting.

@@ -38,14 +38,6 @@ pub(crate) fn slave_of(master: &File) -> io::Result<OwnedFd> {
     }
 }
 
-/// The number of a master's slave: N of `/dev/pts/N`.
-pub(crate) fn number(master: &File) -> io::Result<u32> {
-    let mut number: libc::c_uint = 0;
-    // SAFETY: TIOCGPTN writes an unsigned int.
-    check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &mut number) }.into())?;
-    Ok(number)
-}
-
 /// Gives `to` the window size of `from`.
 pub(crate) fn copy_window_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: all-zero is a valid winsize, which the ioctls write and read.

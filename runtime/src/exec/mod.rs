@@ -1,0 +1,297 @@
+//! Running a command in a container from outside.
+//!
+//! A child joins the container's cgroups and, through a pidfd of its init, all of its namespaces;
+//! a second one, in the pid namespace, becomes the command. It gets what init has (capabilities,
+//! seccomp) and nothing of the caller's environment.
+
+mod terminal;
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use self::terminal::Session;
+use crate::container::{Container, must_be_root};
+use crate::error::{Error, Reason, Result, Tried};
+use crate::init::{add_privileges, last_capability};
+use crate::sandbox::c_string;
+use crate::sandbox::in_root::{DEFAULT_PATH, program_of};
+use crate::sys::pidfd;
+use crate::sys::plan::{Plan, Step};
+use crate::sys::seccomp::{Filter, program};
+use crate::sys::spawn::{Running, StartFailure, spawn};
+
+/// A command to run in a container.
+#[derive(Debug, Clone, Default)]
+pub struct ExecRequest {
+    /// The command, looked for in PATH inside, and its arguments.
+    pub argv: Vec<OsString>,
+    /// Variables on top of PATH, HOME, TERM (with a terminal) and `container`.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The user inside; root if 0.
+    pub uid: u32,
+    /// The group inside.
+    pub gid: u32,
+    /// The working directory inside; `/` if `None`.
+    pub directory: Option<PathBuf>,
+}
+
+impl Container {
+    /// Runs a command and waits for it. Returns its exit status, or 128 + the signal that ended it.
+    ///
+    /// Its standard streams are this process's; those that are terminals are replaced by one
+    /// terminal of the container, and while it runs, keys and window size are passed on. SIGTERM,
+    /// SIGINT, SIGHUP and SIGQUIT are passed on to it: call this from the main thread, with these
+    /// not handled elsewhere.
+    ///
+    /// # Errors
+    /// [`Reason::NotRunning`], [`Reason::CommandNotFound`] (shells say 127),
+    /// [`Reason::CommandNotExecutable`] (126).
+    pub fn exec(&self, request: &ExecRequest) -> Result<i32> {
+        must_be_root("run a command in a container")?;
+        let init = self.init()?;
+        // Blocked before there is a command to pass them on to, so that none is lost.
+        let signals = Signals::new()?;
+        let mut session = Session::open(init.pid, self.settings()?.root_ids())?;
+        let running = self.enter(&init, request, &session)?;
+        session.begin()?;
+        let code = wait(&running, &mut session, &signals);
+        drop(session);
+        code
+    }
+
+    /// The container's init, held by a descriptor.
+    fn init(&self) -> Result<Init> {
+        let mut client = self.client()?;
+        let pid = client.status()?.init_pid;
+        let pidfd = pidfd::open(pid).tried(|| format!("open a pidfd of process {pid}"))?;
+        // The monitor tells a pid only while it has not reaped that process: if it still tells the
+        // same one, the descriptor is of init and not of a stranger with a recycled pid.
+        if client.status()?.init_pid != pid {
+            return Err(Error::environment(format!(
+                "container \"{}\" restarted in this moment",
+                self.name()
+            ))
+            .with_hint("try again"));
+        }
+        Ok(Init { pid, pidfd })
+    }
+
+    fn enter(&self, init: &Init, request: &ExecRequest, session: &Session) -> Result<Running> {
+        let settings = self.settings()?;
+        let cgroup = self.cgroup()?;
+        let leaf = cgroup.open_exec_leaf(settings.root_ids())?;
+        let plan = plan(init, request, session)?;
+        let child = spawn(plan, 0, leaf.as_ref().map(AsFd::as_fd))?;
+        cgroup.add_to_version_1(child.pid())?;
+        child.go(&[])?;
+        let shown = || {
+            let command = request.argv.first().cloned().unwrap_or_default();
+            format!(
+                "could not run \"{}\" in container \"{}\"",
+                command.to_string_lossy(),
+                self.name()
+            )
+        };
+        child.wait_for_exec().map_err(|failure| match failure {
+            StartFailure::Exec(libc::ENOENT, _) => {
+                Error::user(format!("{}: there is no such command in it", shown()))
+                    .with_reason(Reason::CommandNotFound)
+            }
+            StartFailure::Exec(_, error) => error
+                .wrap(shown())
+                .with_reason(Reason::CommandNotExecutable),
+            StartFailure::Other(error) => error.wrap(shown()),
+        })
+    }
+}
+
+struct Init {
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+impl Init {
+    /// Namespaces that init has and we have not: setns(2) refuses our own user namespace.
+    fn namespaces(&self) -> Result<libc::c_int> {
+        let mut flags = libc::CLONE_NEWNS
+            | libc::CLONE_NEWPID
+            | libc::CLONE_NEWIPC
+            | libc::CLONE_NEWUTS
+            | libc::CLONE_NEWNET
+            | libc::CLONE_NEWCGROUP;
+        let read = |path: String| fs::read_link(&path).tried(|| format!("read {path}"));
+        if read(format!("/proc/{}/ns/user", self.pid))? != read("/proc/self/ns/user".to_owned())? {
+            flags |= libc::CLONE_NEWUSER;
+        }
+        Ok(flags)
+    }
+
+    /// The capabilities that init can never have.
+    fn dropped(&self) -> Result<Vec<u32>> {
+        let path = format!("/proc/{}/status", self.pid);
+        let text = fs::read_to_string(&path).tried(|| format!("read {path}"))?;
+        let bounding = text
+            .lines()
+            .find_map(|line| line.strip_prefix("CapBnd:"))
+            .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            .ok_or_else(|| Error::internal(format!("{path} has no CapBnd line")))?;
+        let last = last_capability()?.min(63);
+        Ok((0..=last).filter(|n| bounding & (1 << n) == 0).collect())
+    }
+}
+
+fn plan(init: &Init, request: &ExecRequest, session: &Session) -> Result<Plan> {
+    let mut plan = Plan::new().tried(|| "open pipes".to_owned())?;
+    let copy = || "copy a descriptor".to_owned();
+    let pidfd = plan.keep(&init.pidfd).tried(copy)?;
+    let mut streams = Vec::new();
+    for (number, stream) in session.streams()?.into_iter().enumerate() {
+        streams.push((plan.keep_borrowed(stream).tried(copy)?, number as i32));
+    }
+    plan.step("wait for the parent", Step::WaitForGo);
+    plan.step("hide from the guest", Step::HideFromGuest);
+    plan.step(
+        "enter the container's namespaces",
+        Step::Setns(pidfd, init.namespaces()?),
+    );
+    plan.step(
+        "start a process in the container",
+        Step::ForkIntoPidNamespace,
+    );
+    plan.step("start a session", Step::Setsid);
+    if let Some(slave) = session.slave() {
+        let slave = plan.keep_borrowed(slave).tried(copy)?;
+        plan.step("take the terminal", Step::ControllingTty(slave));
+    }
+    add_privileges(&mut plan, &init.dropped()?);
+    // Before the ids: only root of the namespace may install it.
+    plan.step(
+        "refuse system calls",
+        Step::Seccomp(program(Filter::Container)),
+    );
+    plan.step(
+        format!("become user {} and group {}", request.uid, request.gid),
+        Step::SetIds {
+            uid: request.uid,
+            gid: request.gid,
+            groups: Vec::new(),
+        },
+    );
+    plan.step("bind its life to its caller's", Step::DieWithParent);
+    plan.step("set the umask", Step::Umask(0o022));
+    plan.step("close descriptors", Step::CloseOnExecFrom(3));
+    for (from, to) in streams {
+        plan.step(format!("pass descriptor {to}"), Step::Dup2(from, to));
+    }
+    let directory = request.directory.as_deref().unwrap_or(Path::new("/"));
+    plan.step(
+        format!("change to the directory {}", directory.display()),
+        Step::Chdir(c_string(directory.as_os_str().as_bytes())?),
+    );
+    plan.step(
+        "execute it",
+        Step::Exec(program_of(&request.argv, &environment(request, session))?),
+    );
+    Ok(plan)
+}
+
+fn environment(request: &ExecRequest, session: &Session) -> Vec<(OsString, OsString)> {
+    let mut variables: Vec<(OsString, OsString)> = vec![
+        ("PATH".into(), DEFAULT_PATH.into()),
+        ("container".into(), "lxc".into()),
+    ];
+    if request.uid == 0 {
+        variables.push(("HOME".into(), "/root".into()));
+    }
+    if session.slave().is_some()
+        && let Some(term) = std::env::var_os("TERM")
+    {
+        variables.push(("TERM".into(), term));
+    }
+    for (key, value) in &request.environment {
+        variables.retain(|(known, _)| known != key);
+        variables.push((key.clone(), value.clone()));
+    }
+    variables
+}
+
+/// Signals as events while a command runs; the mask is put back afterwards.
+struct Signals {
+    events: SignalFd,
+    old: SigSet,
+}
+
+impl Signals {
+    fn new() -> Result<Signals> {
+        let what = || "set up signals".to_owned();
+        let mut mask = SigSet::empty();
+        for signal in [
+            Signal::SIGTERM,
+            Signal::SIGINT,
+            Signal::SIGHUP,
+            Signal::SIGQUIT,
+            Signal::SIGWINCH,
+        ] {
+            mask.add(signal);
+        }
+        let old = mask
+            .thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK)
+            .tried(what)?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        match SignalFd::with_flags(&mask, flags) {
+            Ok(events) => Ok(Signals { events, old }),
+            Err(e) => {
+                let _ = old.thread_set_mask();
+                Err(e).tried(what)
+            }
+        }
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        let _ = self.old.thread_set_mask();
+    }
+}
+
+fn wait(running: &Running, session: &mut Session, signals: &Signals) -> Result<i32> {
+    loop {
+        let mut fds: Vec<PollFd<'_>> = vec![
+            PollFd::new(running.pidfd.as_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.events.as_fd(), PollFlags::POLLIN),
+        ];
+        fds.extend(session.poll_fds());
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(e) => return Err(e).tried(|| "wait for the command".to_owned()),
+        }
+        let ended = fds[0].any().unwrap_or(false);
+        while let Ok(Some(event)) = signals.events.read_signal() {
+            let signal = event.ssi_signo as i32;
+            if signal == libc::SIGWINCH {
+                session.resize();
+            } else {
+                // It has ended already: seen below.
+                let _ = pidfd::signal_number(running.pidfd.as_fd(), signal);
+            }
+        }
+        session.relay();
+        if ended {
+            session.finish();
+            let ended =
+                pidfd::wait(running.pidfd.as_fd()).tried(|| "wait for the command".to_owned())?;
+            return Ok(ended.code());
+        }
+    }
+}
+
+/// A stream of this process, to be handed on.
+pub(super) type Stream<'a> = BorrowedFd<'a>;
