@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::commands::{create, destroy, image, info, logs, ls, start, stop, template};
+use crate::commands::{create, destroy, exec, image, info, logs, ls, shell, start, stop, template};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -77,6 +77,10 @@ pub enum Command {
     Ls(ls::Args),
     /// Show what is known of a container
     Info(info::Args),
+    /// Run a command in a running container
+    Exec(exec::Args),
+    /// Open a login shell in a running container
+    Shell(shell::Args),
     /// Show what a container wrote to its console
     Logs(logs::Args),
     /// Templates: what can be built

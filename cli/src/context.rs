@@ -46,6 +46,7 @@ impl Context {
             run: self.directories.run.clone(),
             log: self.directories.log.clone(),
         })
+        .reserving_ids_in(&self.directories.etc)
     }
 
     /// The container of this name.

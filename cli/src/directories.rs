@@ -19,6 +19,8 @@ pub struct Directories {
     pub run: PathBuf,
     /// Consoles and monitors' logs.
     pub log: PathBuf,
+    /// Where ids are reserved.
+    pub etc: PathBuf,
 }
 
 impl Directories {
@@ -47,6 +49,7 @@ impl Directories {
             cache: root.join("var/cache/sampan"),
             run,
             log,
+            etc: root.join("etc"),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! to change it.
 //!
 //! Checked are the file and every directory on the way to it, each as it really is (links
-//! resolved): whoever can write one of those directories can put another file in the place of the
+//! resolved). Under sudo the person who typed it counts too: sudo gave them root already. Whoever can write one of those directories can put another file in the place of the
 //! one that was checked. A sticky directory such as /tmp is no exception for the last directory:
 //! another person could have made the file there under that name first.
 
@@ -17,6 +17,9 @@ pub(crate) fn check(library: &Path) -> Result<PathBuf, String> {
         .canonicalize()
         .map_err(|error| format!("it cannot be found: {error}"))?;
     let caller = nix::unistd::geteuid().as_raw();
+    let behind_sudo = (caller == 0)
+        .then(|| std::env::var("SUDO_UID").ok()?.parse::<u32>().ok())
+        .flatten();
     for (depth, path) in resolved.ancestors().enumerate() {
         let metadata = path
             .metadata()
@@ -25,7 +28,7 @@ pub(crate) fn check(library: &Path) -> Result<PathBuf, String> {
             return Err("it is not a file".to_owned());
         }
         let owner = metadata.uid();
-        if owner != 0 && owner != caller {
+        if owner != 0 && owner != caller && Some(owner) != behind_sudo {
             return Err(format!(
                 "{} belongs to user id {owner}, neither to root nor to you",
                 path.display()

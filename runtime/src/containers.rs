@@ -13,6 +13,7 @@ use crate::container::{Container, Info};
 use crate::error::{Error, Reason, Result, Tried};
 use crate::idmap::{self, IdRange};
 use crate::name::{ContainerName, nearest};
+use crate::subid;
 
 /// Where containers live.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Directories {
 #[derive(Debug, Clone)]
 pub struct Containers {
     directories: Directories,
+    /// Where the ids of containers are reserved, if anywhere.
+    etc: Option<PathBuf>,
 }
 
 impl Containers {
@@ -46,7 +49,16 @@ impl Containers {
                 run: one_name(&directories.run),
                 log: one_name(&directories.log),
             },
+            etc: None,
         }
+    }
+
+    /// The same, reserving the ids of new containers in the subuid(5) and subgid(5) files of `etc`
+    /// (usually /etc) where these exist.
+    #[must_use]
+    pub fn reserving_ids_in(mut self, etc: &Path) -> Containers {
+        self.etc = Some(etc.to_path_buf());
+        self
     }
 
     /// Where they live.
@@ -114,6 +126,9 @@ impl Containers {
         let made = (|| {
             let lock = lock_directory(&path, FlockArg::LockExclusiveNonblock)?;
             make(&path.join("rootfs"), 0o755)?;
+            if let Some(etc) = &self.etc {
+                subid::reserve(etc, idmap::CONTAINERS)?;
+            }
             let ids = idmap::allocate(state, name.as_str())?;
             // Reserves the range: it is read by whoever allocates the next one.
             let mut config = ConfigFile::new();

@@ -16,7 +16,7 @@ pub const RANGE: u32 = 65_536;
 /// Ranges of containers lie between these two; above them those of builds. Below are the
 /// distribution's users (and the dynamic users of systemd, up to 0x7_ffff), above 0x7fff_0000 the
 /// ids that some programs take for negative.
-const CONTAINERS: std::ops::Range<u32> = 0x0010_0000..0x1000_0000;
+pub(crate) const CONTAINERS: std::ops::Range<u32> = 0x0010_0000..0x1000_0000;
 const BUILDS: std::ops::Range<u32> = 0x1000_0000..0x7fff_0000;
 
 /// A range of host ids which a user namespace shows as 0, 1, 2, …

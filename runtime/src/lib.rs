@@ -17,6 +17,7 @@ mod monitor;
 mod name;
 mod run_directory;
 pub mod sandbox;
+mod subid;
 #[allow(unsafe_code, reason = "the one system-call module")]
 mod sys;
 

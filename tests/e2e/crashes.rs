@@ -9,7 +9,14 @@ use nix::sys::signal::Signal;
 use sampan_tests::{TestEnvironment, wait_until};
 
 const CREATE: [&str; 8] = [
-    "create", "c", "-t", "naughty", "-o", "size=6000000", "-o", "program=/bin/busybox",
+    "create",
+    "c",
+    "-t",
+    "naughty",
+    "-o",
+    "size=6000000",
+    "-o",
+    "program=/bin/busybox",
 ];
 
 #[test]
@@ -48,7 +55,11 @@ fn a_create_killed_at_many_moments_leaves_all_or_nothing_and_the_next_one_works(
     env.sampan(&CREATE).ok();
     env.sampan(&["start", "c"]).ok();
     let staging = env.cache().join("staging/v1");
-    assert_eq!(staging.read_dir().unwrap().count(), 0, "staging directories are left");
+    assert_eq!(
+        staging.read_dir().unwrap().count(),
+        0,
+        "staging directories are left"
+    );
     let hidden: Vec<_> = env
         .state()
         .read_dir()

@@ -6,7 +6,7 @@
 
 mod containers;
 mod crashes;
-mod debian;
+//mod debian;
 mod images;
 mod mistakes;
 mod oracle;

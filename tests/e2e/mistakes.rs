@@ -116,7 +116,11 @@ fn a_container_that_does_not_exist() {
 fn starting_what_runs_and_stopping_what_does_not() {
     let env = TestEnvironment::new();
     env.small_guest("web");
-    mistake(&env, &["start", "web"], "error: container \"web\" is already running");
+    mistake(
+        &env,
+        &["start", "web"],
+        "error: container \"web\" is already running",
+    );
     mistake(
         &env,
         &["destroy", "web"],
@@ -124,7 +128,11 @@ fn starting_what_runs_and_stopping_what_does_not() {
          hint: stop it first (sampan stop web), or kill and remove it: sampan destroy --force web",
     );
     env.sampan(&["stop", "--kill", "web"]).ok();
-    for arguments in [&["stop", "web"][..], &["exec", "web", "--", "true"], &["shell", "web"]] {
+    for arguments in [
+        &["stop", "web"][..],
+        &["exec", "web", "--", "true"],
+        &["shell", "web"],
+    ] {
         mistake(
             &env,
             arguments,
@@ -142,16 +150,42 @@ fn no_network_and_a_mirror_without_the_suite() {
     let nobody = format!("http://{}/debian", listener.local_addr().unwrap());
     drop(listener);
     let mirror = format!("mirror={nobody}");
-    let ran = env.sampan(&["create", "web", "-t", "debian", "-o", &mirror]).failed();
-    assert!(ran.stderr.contains(&format!("cannot fetch {nobody}/dists/stable/InRelease")), "{}", ran.stderr);
+    let ran = env
+        .sampan(&["create", "web", "-t", "debian", "-o", &mirror])
+        .failed();
+    assert!(
+        ran.stderr
+            .contains(&format!("cannot fetch {nobody}/dists/stable/InRelease")),
+        "{}",
+        ran.stderr
+    );
     assert!(ran.stderr.contains("Connection refused"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("hint: check the network"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("hint: check the network"),
+        "{}",
+        ran.stderr
+    );
 
     let empty = Server::of([]);
     let mirror = format!("mirror={}", empty.url());
-    let ran = env.sampan(&["create", "web", "-t", "debian", "-o", &mirror, "-o", "suite=hamm"]).failed();
+    let ran = env
+        .sampan(&[
+            "create",
+            "web",
+            "-t",
+            "debian",
+            "-o",
+            &mirror,
+            "-o",
+            "suite=hamm",
+        ])
+        .failed();
     assert!(ran.stderr.contains("404 Not Found"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("dists/hamm/InRelease"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("dists/hamm/InRelease"),
+        "{}",
+        ran.stderr
+    );
     assert!(ran.stderr.contains("hint: "), "{}", ran.stderr);
     assert_eq!(env.state_of("web"), "absent");
 }
@@ -159,7 +193,8 @@ fn no_network_and_a_mirror_without_the_suite() {
 #[test]
 fn a_full_disk_while_a_container_is_unpacked() {
     let env = TestEnvironment::new();
-    env.sampan(&["image", "build", "-t", "naughty", "-o", "size=9000000"]).ok();
+    env.sampan(&["image", "build", "-t", "naughty", "-o", "size=9000000"])
+        .ok();
     let state = env.state();
     fs::create_dir_all(&state).unwrap();
     let mounted = Command::new("mount")
@@ -172,8 +207,16 @@ fn a_full_disk_while_a_container_is_unpacked() {
     let left = state.read_dir().unwrap().count();
     let _ = Command::new("umount").arg(&state).status();
     assert_eq!(ran.code, 1);
-    assert!(ran.stderr.contains("No space left on device"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("hint: free some space"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("No space left on device"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stderr.contains("hint: free some space"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(left, 0, "half a container is left");
 }
 
@@ -181,9 +224,19 @@ fn a_full_disk_while_a_container_is_unpacked() {
 fn a_full_disk_while_something_is_downloaded() {
     let env = TestEnvironment::new();
     let _small = SmallDisk::of(&env, "2m");
-    let ran = env.sampan(&["image", "build", "-t", "debian", "-o", "variant=minbase"]).failed();
-    assert!(ran.stderr.contains("No space left on device"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("hint: free some space"), "{}", ran.stderr);
+    let ran = env
+        .sampan(&["image", "build", "-t", "debian", "-o", "variant=minbase"])
+        .failed();
+    assert!(
+        ran.stderr.contains("No space left on device"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stderr.contains("hint: free some space"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -193,10 +246,20 @@ fn a_person_without_root() {
     // A copy that everybody may execute, and a root that everybody may look at.
     let binary = env.scratch().join("sampan");
     fs::copy(TestEnvironment::binary(), &binary).unwrap();
-    fs::set_permissions(env.scratch(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::set_permissions(
+        env.scratch(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
     for (arguments, words) in [
-        (&["create", "new", "-t", "naughty"][..], "error: creating a container needs root\nhint: run: sudo sampan --root ROOT create new -t naughty\n"),
-        (&["start", "web"], "hint: run: sudo sampan --root ROOT start web\n"),
+        (
+            &["create", "new", "-t", "naughty"][..],
+            "error: creating a container needs root\nhint: run: sudo sampan --root ROOT create new -t naughty\n",
+        ),
+        (
+            &["start", "web"],
+            "hint: run: sudo sampan --root ROOT start web\n",
+        ),
     ] {
         use std::os::unix::process::CommandExt;
         let mut command = env.command_of(&binary, arguments);
@@ -208,24 +271,48 @@ fn a_person_without_root() {
 }
 
 #[test]
-fn a_kernel_without_user_namespaces() {
+fn a_kernel_that_cannot_shift_ids_on_this_file_system() {
     let env = TestEnvironment::new();
-    env.create_small_guest("web", &[]);
-    // In a user namespace where no further one may be made.
-    let mut command = Command::new("unshare");
-    command
-        .args(["--user", "--map-root-user", "--mount", "--pid", "--fork", "sh", "-c"])
-        .arg("echo 0 > /proc/sys/user/max_user_namespaces; exec \"$@\"")
-        .arg("sh")
-        .arg(TestEnvironment::binary())
-        .arg("--root")
-        .arg(env.root())
-        .args(["start", "web"]);
-    let ran = Background::start(command, b"").wait();
-    assert_ne!(ran.code, 0);
-    assert!(ran.stderr.contains("error: could not start container \"web\""), "{}", ran.stderr);
-    assert!(ran.stderr.contains("hint: "), "{}", ran.stderr);
-    assert_eq!(env.state_of("web"), "stopped");
+    fs::create_dir_all(env.state()).unwrap();
+    // ramfs has no idmapped mounts on any kernel.
+    let ramfs = Mount::of("ramfs", &env.state());
+    let ran = env
+        .sampan(&["create", "web", "-t", "naughty", "-o", PROGRAM])
+        .failed();
+    assert!(
+        ran.stderr.contains("could not map the user ids of"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stderr
+            .contains("hint: its file system does not support idmapped mounts"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(env.state_of("web"), "absent");
+    assert_eq!(env.state().read_dir().unwrap().count(), 0);
+    drop(ramfs);
+}
+
+/// A file system of its own, until dropped.
+struct Mount(std::path::PathBuf);
+
+impl Mount {
+    fn of(kind: &str, at: &std::path::Path) -> Self {
+        let mounted = Command::new("mount")
+            .args(["-t", kind, "sampan-e2e"])
+            .arg(at)
+            .status();
+        assert!(mounted.is_ok_and(|status| status.success()));
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
 }
 
 #[test]
@@ -241,7 +328,12 @@ fn a_state_directory_that_cannot_be_written() {
 #[test]
 fn usage_errors_have_exit_code_2_and_name_what_is_missing() {
     let env = TestEnvironment::new();
-    for arguments in [&["create"][..], &["frobnicate"], &["exec", "web"], &["ls", "--format", "yaml"]] {
+    for arguments in [
+        &["create"][..],
+        &["frobnicate"],
+        &["exec", "web"],
+        &["ls", "--format", "yaml"],
+    ] {
         let ran = env.sampan(arguments);
         assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.stderr);
         assert!(ran.stderr.contains("--help"), "{}", ran.stderr);
@@ -251,7 +343,16 @@ fn usage_errors_have_exit_code_2_and_name_what_is_missing() {
 #[test]
 fn bad_names() {
     let env = TestEnvironment::new();
-    for name in ["", "..", "a/b", ".hidden", "-x", "a b", "ä", &"x".repeat(64)] {
+    for name in [
+        "",
+        "..",
+        "a/b",
+        ".hidden",
+        "-x",
+        "a b",
+        "ä",
+        &"x".repeat(64),
+    ] {
         let ran = env.sampan(&["create", "-t", "naughty", "--", name]);
         assert_eq!(ran.code, 1, "`{name}` was taken: {}", ran.stderr);
         assert!(ran.stderr.contains("name"), "{}", ran.stderr);

@@ -58,7 +58,11 @@ fn a_text_file_is_refused_with_the_reason() {
     let env = TestEnvironment::new();
     with_library(&env, "text", b"once upon a time\n");
     let ran = with_path(&env, &["template", "show", "text"]).failed();
-    assert!(ran.stderr.contains("not a library that can be loaded"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("not a library that can be loaded"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -72,7 +76,11 @@ fn a_library_that_is_no_template_is_refused_with_the_reason() {
 fn a_template_of_another_major_version_is_refused_with_both_versions() {
     let env = TestEnvironment::new();
     let ran = env.sampan(&["template", "show", "major"]).failed();
-    assert!(ran.stderr.contains("ABI 2.0.0") && ran.stderr.contains("1.0.0"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("ABI 2.0.0") && ran.stderr.contains("1.0.0"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -85,10 +93,16 @@ fn a_template_with_a_changed_layout_is_refused_and_the_field_named() {
 #[test]
 fn a_template_of_a_newer_minor_version_works() {
     let env = TestEnvironment::new();
-    let shown = env.sampan(&["template", "show", "minor", "--format", "json"]).ok();
+    let shown = env
+        .sampan(&["template", "show", "minor", "--format", "json"])
+        .ok();
     assert_eq!(shown.json()["abi_version"], "1.1.0");
     let ran = env.sampan(&["image", "build", "-t", "minor"]).ok();
-    assert!(ran.stderr.contains("built across versions"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("built across versions"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -99,7 +113,10 @@ fn a_template_of_an_older_minor_version_works() {
         .canonicalize()
         .unwrap();
     let show = env.command_of(&newer, &["template", "show", "naughty", "--format", "json"]);
-    assert_eq!(Background::start(show, b"").wait().ok().json()["abi_version"], "1.0.0");
+    assert_eq!(
+        Background::start(show, b"").wait().ok().json()["abi_version"],
+        "1.0.0"
+    );
     let build = env.command_of(&newer, &BUILD);
     let ran = Background::start(build, b"").wait().ok();
     assert!(ran.stderr.contains("naughty was called"), "{}", ran.stderr);
@@ -113,13 +130,21 @@ fn a_template_that_others_can_write_is_refused_before_it_is_opened() {
     for mode in [0o666, 0o664] {
         std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
         let ran = with_path(&env, &["template", "show", "naughty"]).failed();
-        assert!(ran.stderr.contains("can be written by others"), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("can be written by others"),
+            "{}",
+            ran.stderr
+        );
     }
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
     let directory = path.parent().unwrap();
     std::fs::set_permissions(directory, PermissionsExt::from_mode(0o777)).unwrap();
     let ran = with_path(&env, &["template", "show", "naughty"]).failed();
-    assert!(ran.stderr.contains("can be written by others"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("can be written by others"),
+        "{}",
+        ran.stderr
+    );
     assert!(ran.stderr.contains("hint: "), "{}", ran.stderr);
 }
 
@@ -129,20 +154,40 @@ fn a_template_that_belongs_to_somebody_else_is_refused() {
     let path = with_library(&env, "naughty", &library("naughty"));
     std::os::unix::fs::chown(&path, Some(4711), Some(4711)).unwrap();
     let ran = with_path(&env, &["template", "show", "naughty"]).failed();
-    assert!(ran.stderr.contains("belongs to user id 4711"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("belongs to user id 4711"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
 fn a_shadowed_template_is_shown_as_such() {
     let env = TestEnvironment::new();
     let path = with_library(&env, "debian", &library("naughty"));
-    let rows = with_path(&env, &["template", "ls", "--format", "json"]).ok().json();
-    let rows: Vec<_> = rows.as_array().unwrap().iter().filter(|r| r["name"] == "debian").collect();
+    let rows = with_path(&env, &["template", "ls", "--format", "json"])
+        .ok()
+        .json();
+    let rows: Vec<_> = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|r| r["name"] == "debian")
+        .collect();
     assert_eq!(rows.len(), 2, "{rows:?}");
     assert_eq!(rows[0]["path"], path.to_str().unwrap());
-    assert_eq!((&rows[0]["shadowed"], &rows[1]["shadowed"]), (&false.into(), &true.into()));
+    assert_eq!(
+        (&rows[0]["shadowed"], &rows[1]["shadowed"]),
+        (&false.into(), &true.into())
+    );
     // And a library that does not call itself what its file is called is not used.
-    assert!(rows[0]["problem"].as_str().unwrap().contains("calls itself"), "{rows:?}");
+    assert!(
+        rows[0]["problem"]
+            .as_str()
+            .unwrap()
+            .contains("calls itself"),
+        "{rows:?}"
+    );
 }
 
 #[test]
@@ -156,7 +201,10 @@ fn a_panic_is_an_error_with_its_message() {
 #[test]
 fn a_crash_is_an_error_with_the_last_lines() {
     let env = TestEnvironment::new();
-    for (what, line) in [("abort", "naughty aborts"), ("segfault", "naughty writes to nowhere")] {
+    for (what, line) in [
+        ("abort", "naughty aborts"),
+        ("segfault", "naughty writes to nowhere"),
+    ] {
         let ran = env.sampan(&strs(&act(what))).failed();
         assert!(ran.stderr.contains("crashed"), "{}", ran.stderr);
         assert!(ran.stderr.contains(line), "{}", ran.stderr);
@@ -208,15 +256,30 @@ fn a_template_sees_no_file_of_the_host() {
     std::fs::write(&secret, "s").unwrap();
     let address = format!("address={}", secret.display());
     let ran = env.sampan(&strs(&act("shadow"))).ok();
-    assert!(ran.stderr.contains("reading /etc/shadow was refused"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("reading /etc/shadow was refused"),
+        "{}",
+        ran.stderr
+    );
     let mut arguments = act("read");
     arguments.extend(["-o".to_owned(), address]);
     let ran = env.sampan(&strs(&arguments)).ok();
-    assert!(ran.stderr.contains("reading it was refused"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("reading it was refused"),
+        "{}",
+        ran.stderr
+    );
     let mut arguments = act("fetch-file");
-    arguments.extend(["-o".to_owned(), format!("address=file://{}", secret.display())]);
+    arguments.extend([
+        "-o".to_owned(),
+        format!("address=file://{}", secret.display()),
+    ]);
     let ran = env.sampan(&strs(&arguments)).ok();
-    assert!(ran.stderr.contains("not below its mirror"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("not below its mirror"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -227,14 +290,23 @@ fn a_template_has_no_network_not_even_loopback() {
     let address = listener.local_addr().unwrap();
     arguments.extend(["-o".to_owned(), format!("address={address}")]);
     let ran = env.sampan(&strs(&arguments)).ok();
-    assert!(ran.stderr.contains("connecting was refused"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("connecting was refused"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
 fn a_template_cannot_write_outside_of_the_rootfs() {
     let env = TestEnvironment::new();
     let ran = env.sampan(&strs(&act("write-outside"))).ok();
-    assert_eq!(ran.stderr.matches("was refused").count(), 5, "{}", ran.stderr);
+    assert_eq!(
+        ran.stderr.matches("was refused").count(),
+        5,
+        "{}",
+        ran.stderr
+    );
     assert!(!Path::new("/escaped").exists());
     assert!(!env.cache().join("downloads/v1/escaped").exists());
 }
@@ -245,7 +317,10 @@ fn a_process_left_behind_by_a_template_is_ended() {
     let mut arguments = act("leave-process");
     arguments.extend(["-o".to_owned(), "program=/bin/busybox".to_owned()]);
     env.sampan(&strs(&arguments)).ok();
-    let left = std::process::Command::new("pgrep").args(["-f", "^sleep 1000$"]).output().unwrap();
+    let left = std::process::Command::new("pgrep")
+        .args(["-f", "^sleep 1000$"])
+        .output()
+        .unwrap();
     assert_eq!(String::from_utf8_lossy(&left.stdout), "");
 }
 
@@ -256,8 +331,13 @@ fn an_option_of_kind_file_reaches_the_template_and_the_key() {
     let build = |contents: &str| {
         std::fs::write(&file, contents).unwrap();
         let option = format!("program={}", file.display());
-        let build = ["image", "build", "-t", "naughty", "-o", &option, "--format", "json"];
-        env.sampan(&build).ok().json()["key"].as_str().unwrap().to_owned()
+        let build = [
+            "image", "build", "-t", "naughty", "-o", &option, "--format", "json",
+        ];
+        env.sampan(&build).ok().json()["key"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
     let first = build("one");
     assert_ne!(first, build("two"), "other contents are another image");

@@ -102,22 +102,30 @@ pub fn run(shell: &Shell) -> Result {
     let kept = base.join("lib");
     fs::create_dir_all(&kept)?;
     for library in &LIBRARIES {
-        let copy = base.join("source").join(library.name);
-        mirror(&workspace().join("core"), &copy.join("core"))?;
-        edit(&copy.join("core"), library.edits)?;
-        let template = copy.join("template");
+        // Cargo tells packages of one name and version apart by their path below the workspace
+        // only, so that copies that share a build directory must not share this path.
+        let name = library.name;
+        let copy = base.join("source").join(name);
+        let core = copy.join(format!("core-{name}"));
+        mirror(&workspace().join("core"), &core)?;
+        edit(&core, library.edits)?;
+        let template = copy.join(format!("template-{name}"));
         mirror(
             &workspace().join("tests/fixtures").join(library.source),
             &template,
         )?;
-        if library.source == "variant" {
-            let name = [
-                ("Cargo.toml", "NAME", library.name),
-                ("src/lib.rs", "NAME", library.name),
-            ];
-            edit(&template, &name)?;
-        }
-        write_workspace(&copy)?;
+        let core = format!("../core-{name}");
+        let edits = match library.source {
+            "variant" => vec![
+                ("Cargo.toml", "NAME", name),
+                ("Cargo.toml", "../core", core.as_str()),
+                ("src/lib.rs", "NAME", name),
+            ],
+            "naughty" => vec![("Cargo.toml", "../core", core.as_str())],
+            _ => Vec::new(),
+        };
+        edit(&template, &edits)?;
+        write_workspace(&copy, name)?;
         build(shell, &template, &base.join("out"))?;
         let file = format!("libsampan_template_{}.so", library.name);
         fs::copy(base.join("out/debug").join(&file), kept.join(&file))?;
@@ -154,11 +162,14 @@ fn build(shell: &Shell, source: &Path, target: &Path) -> Result {
 }
 
 /// A workspace of its own, so that cargo does not look further up.
-fn write_workspace(copy: &Path) -> Result {
-    let manifest = "[workspace]\nresolver = \"3\"\nmembers = [\"core\", \"template\"]\n\n\
-                    [workspace.package]\nedition = \"2024\"\nrust-version = \"1.90\"\nlicense = \"MIT\"\n\n\
-                    [workspace.lints.rust]\nunsafe_code = \"deny\"\n";
-    write_if_new(&copy.join("Cargo.toml"), manifest)?;
+fn write_workspace(copy: &Path, name: &str) -> Result {
+    let manifest = format!(
+        "[workspace]\nresolver = \"3\"\nmembers = [\"core-{name}\", \"template-{name}\"]\n\n\
+         [workspace.package]\nedition = \"2024\"\nrust-version = \"1.90\"\nlicense = \"MIT\"\n\n\
+         [workspace.lints.rust]\nunsafe_code = \"deny\"\n"
+    );
+    write_if_new(&copy.join("Cargo.toml"), &manifest)?;
+
     fs::copy(workspace().join("Cargo.lock"), copy.join("Cargo.lock"))?;
     Ok(())
 }

@@ -14,8 +14,8 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(context: &Context, args: &Args) -> Outcome {
-    let container = context.container(&args.name)?;
     context.need_root("destroying a container")?;
+    let container = context.container(&args.name)?;
     let directory = container.dir();
     container.destroy(args.force)?;
     context.console.say(&format!(

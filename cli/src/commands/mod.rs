@@ -2,11 +2,13 @@
 
 pub mod create;
 pub mod destroy;
+pub mod exec;
 pub mod image;
 pub mod info;
 pub mod logs;
 pub mod ls;
 mod requested;
+pub mod shell;
 pub mod start;
 pub mod stop;
 pub mod template;
@@ -48,6 +50,8 @@ fn run(context: &Context, command: Command) -> Outcome<ExitCode> {
         Command::Destroy(args) => destroy::run(context, &args).map(done),
         Command::Ls(args) => ls::run(context, &args).map(done),
         Command::Info(args) => info::run(context, &args).map(done),
+        Command::Exec(args) => exec::run(context, &args),
+        Command::Shell(args) => shell::run(context, &args),
         Command::Logs(args) => logs::run(context, &args).map(done),
         Command::Template(command) => template::run(context, &command).map(done),
         Command::Image(command) => image::run(context, &command).map(done),

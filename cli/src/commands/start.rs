@@ -13,8 +13,8 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(context: &Context, args: &Args) -> Outcome {
-    let container = context.container(&args.name)?;
     context.need_root("starting a container")?;
+    let container = context.container(&args.name)?;
     let pid = container.start(&StartOptions::default())?;
     context
         .console

@@ -28,8 +28,8 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(context: &Context, args: &Args) -> Outcome {
-    let container = context.container(&args.name)?;
     context.need_root("stopping a container")?;
+    let container = context.container(&args.name)?;
     let stopped = container.stop(&StopOptions {
         kill: args.kill,
         timeout: Duration::from_secs(args.timeout),
@@ -37,8 +37,11 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     let name = &args.name;
     context.console.say(&match stopped {
         Stopped::Halted => format!("stopped {name}"),
-        Stopped::Killed if args.kill => format!("killed {name}"),
-        _ => format!("stopped {name}; it had to be killed"),
+        Stopped::Killed => format!("killed {name}"),
+        Stopped::KilledAsItDoesNotListen => {
+            format!("stopped {name}; it was killed, as its init listens to no signal to halt")
+        }
+        _ => format!("stopped {name}; it was killed, as it had not halted in time"),
     });
     Ok(())
 }

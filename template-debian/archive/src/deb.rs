@@ -1,0 +1,203 @@
+//! Reading a .deb: an ar archive of `debian-binary`, `control.tar.*`, `data.tar.*` (deb(5)).
+
+use std::{
+    io::{self, Read},
+    ops::Range,
+};
+
+use crate::{Error, Result, compression::Compression};
+
+/// No control archive is larger when unpacked: 64 MiB.
+const CONTROL_LIMIT: u64 = 64 << 20;
+
+/// No data archive is larger when unpacked: 16 GiB.
+const DATA_LIMIT: u64 = 16 << 30;
+
+/// A .deb in memory.
+#[derive(Debug)]
+pub struct Deb {
+    what: String,
+    bytes: Vec<u8>,
+    control: (Compression, Range<usize>),
+    data: (Compression, Range<usize>),
+}
+
+/// A file of the control archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlMember {
+    /// Its name, such as `postinst`.
+    pub name: String,
+    /// Its contents.
+    pub bytes: Vec<u8>,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Its modification time.
+    pub mtime: i64,
+}
+
+impl Deb {
+    /// Finds the members; `what` names the package in errors.
+    pub fn parse(bytes: Vec<u8>, what: &str) -> Result<Self> {
+        let bad = |reason: &str| Error::malformed(format!("the .deb of {what}"), reason);
+        let members = ar_members(&bytes).ok_or_else(|| bad("it is not an ar archive"))?;
+        let mut members = members.into_iter();
+        let format = members.next().filter(|(name, _)| name == "debian-binary");
+        let version = format.and_then(|(_, range)| bytes.get(range));
+        if !version.is_some_and(|version| version.starts_with(b"2.")) {
+            return Err(bad("it is not of format 2"));
+        }
+        // deb(5): members whose name begins with an underscore may be passed over, others not.
+        let mut members = members.filter(|(name, _)| !name.starts_with('_'));
+        let mut member = |stem: &str| {
+            let (name, range) = members.next()?;
+            Some((Compression::of(&name, stem)?, range))
+        };
+        let control = member("control.tar").ok_or_else(|| bad("it has no control.tar we can read"))?;
+        let data = member("data.tar").ok_or_else(|| bad("it has no data.tar we can read"))?;
+        Ok(Self {
+            what: what.to_owned(),
+            bytes,
+            control,
+            data,
+        })
+    }
+
+    /// The files of the control archive, in order.
+    pub fn control(&self) -> Result<Vec<ControlMember>> {
+        let read = || -> io::Result<Vec<ControlMember>> {
+            let (compression, range) = &self.control;
+            let reader = compression.reader(&self.bytes[range.clone()], CONTROL_LIMIT)?;
+            let mut members = Vec::new();
+            for entry in tar::Archive::new(reader).entries()? {
+                let mut entry = entry?;
+                let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+                let name = name.trim_start_matches("./").to_owned();
+                if !entry.header().entry_type().is_file() {
+                    continue;
+                }
+                let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.+".contains(&b);
+                if name.is_empty() || name.starts_with('.') || !name.bytes().all(plain) {
+                    return Err(io::Error::other(format!(
+                        "its control archive has the file `{}`",
+                        name.escape_debug()
+                    )));
+                }
+                let mut bytes = Vec::new();
+                entry.read_to_end(&mut bytes)?;
+                members.push(ControlMember {
+                    name,
+                    bytes,
+                    mode: entry.header().mode()? & 0o777,
+                    mtime: mtime(entry.header())?,
+                });
+            }
+            Ok(members)
+        };
+        read().map_err(|error| self.error(&error))
+    }
+
+    /// The data archive, unpacked as it is read.
+    pub fn data(&self) -> Result<tar::Archive<Box<dyn Read + '_>>> {
+        let (compression, range) = &self.data;
+        compression
+            .reader(&self.bytes[range.clone()], DATA_LIMIT)
+            .map(tar::Archive::new)
+            .map_err(|error| self.error(&error))
+    }
+
+    /// Wraps a failure to read from [`Deb::data`].
+    pub fn error(&self, error: &io::Error) -> Error {
+        Error::malformed(format!("the .deb of {}", self.what), error.to_string())
+    }
+}
+
+/// The modification time of an entry; what does not fit counts as 1970.
+pub(crate) fn mtime(header: &tar::Header) -> io::Result<i64> {
+    Ok(i64::try_from(header.mtime()?).unwrap_or(0))
+}
+
+/// Names and places of an ar archive's members; `None` when it is not one.
+fn ar_members(bytes: &[u8]) -> Option<Vec<(String, Range<usize>)>> {
+    let mut rest = bytes.strip_prefix(b"!<arch>\n")?;
+    let mut members = Vec::new();
+    while !rest.is_empty() {
+        let header = rest.get(..60)?;
+        if &header[58..60] != b"`\n" {
+            return None;
+        }
+        let name = std::str::from_utf8(&header[..16]).ok()?.trim_end();
+        let name = name.strip_suffix('/').unwrap_or(name).to_owned();
+        let size = std::str::from_utf8(&header[48..58]).ok()?.trim_end();
+        if size.is_empty() || !size.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let size: usize = size.parse().ok()?;
+        let start = bytes.len() - rest.len() + 60;
+        let end = start.checked_add(size)?;
+        bytes.get(start..end)?;
+        members.push((name, start..end));
+        // Members begin at even offsets; the last one's filler may be missing.
+        rest = bytes.get(end + size % 2..).unwrap_or_default();
+    }
+    Some(members)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::DebBuilder;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_compression_is_read() {
+        for kind in [Compression::None, Compression::Gzip, Compression::Xz, Compression::Zstd] {
+            let bytes = DebBuilder::new("hello", "1.0")
+                .compression(kind)
+                .control_file("postinst", "#!/bin/sh\n", 0o755)
+                .file("usr/bin/hello", "hello\n", 0o755)
+                .build();
+            let deb = Deb::parse(bytes, "hello").unwrap();
+            let control = deb.control().unwrap();
+            let names: Vec<&str> = control.iter().map(|member| &*member.name).collect();
+            assert_eq!(names, ["control", "postinst"]);
+            assert_eq!(control[1].mode, 0o755);
+            let mut archive = deb.data().unwrap();
+            let paths: Vec<String> = archive
+                .entries()
+                .unwrap()
+                .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+                .collect();
+            assert!(paths.iter().any(|path| path.ends_with("usr/bin/hello")), "{paths:?}");
+        }
+    }
+
+    #[test]
+    fn a_cut_off_deb_is_refused() {
+        let bytes = DebBuilder::new("hello", "1.0").build();
+        for length in [0, 7, 8, 60, 70, bytes.len() - 10] {
+            assert!(Deb::parse(bytes[..length].to_vec(), "hello").is_err(), "{length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Deb::parse(bytes, "p");
+        }
+
+        #[test]
+        fn changed_bytes_make_no_panic(at in 0_usize..2000, byte: u8) {
+            let mut bytes = DebBuilder::new("hello", "1.0").file("a", "b", 0o644).build();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            if let Ok(deb) = Deb::parse(bytes, "p") {
+                let _ = deb.control();
+                if let Ok(mut archive) = deb.data() {
+                    for entry in archive.entries().into_iter().flatten() {
+                        let _ = entry;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Whether an InRelease file was signed by somebody the person trusts.
+//!
+//! Everything else goes through [`Verifier`], so that rpgp can be exchanged. rpgp checks the
+//! mathematics and the framing; what it leaves to the caller is decided in [`certificate`]:
+//! expiry, revocation, key flags, bindings, hashes and key sizes that are too weak.
+
+mod certificate;
+mod keyring;
+
+pub use keyring::Keyring;
+
+use crate::Result;
+
+/// Somebody who can tell whether a cleartext-signed message is good.
+pub trait Verifier {
+    /// The signed text of `message`, and nothing that stands around it, if at least one signature
+    /// is good at `now` (seconds since 1970). `what` names the message in errors.
+    fn verify(&self, message: &[u8], now: i64, what: &str) -> Result<String>;
+}
