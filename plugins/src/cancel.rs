@@ -4,7 +4,12 @@ use std::{
     io::{PipeReader, PipeWriter, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::PluginError;
 
 /// Set once, from any thread; never taken back.
 #[derive(Debug)]
@@ -45,6 +50,23 @@ impl Cancellation {
     /// Becomes readable when somebody asks, and stays so.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.reader.as_fd()
+    }
+
+    /// Waits this long.
+    ///
+    /// # Errors
+    /// [`PluginError::Cancelled`], at once when somebody asks.
+    pub(crate) fn wait(&self, time: Duration) -> Result<(), PluginError> {
+        let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        // An interrupted wait is a short one.
+        let _ = poll(
+            &mut fds,
+            PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX),
+        );
+        if self.is_cancelled() {
+            return Err(PluginError::Cancelled);
+        }
+        Ok(())
     }
 
     /// Ends when somebody asks.

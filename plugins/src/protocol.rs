@@ -28,6 +28,7 @@ pub(crate) const DOWNLOADS: &str = "/downloads";
 /// Where a worker finds the files that options name.
 pub(crate) const FILES: &str = "/files";
 
+/// Both sides' cap of either part of a frame, in bytes.
 const FRAME_LIMIT: u32 = 64 << 20;
 
 /// What a worker is started for.
@@ -125,37 +126,79 @@ pub(crate) fn send<T: Serialize>(
 pub(crate) fn receive<T: DeserializeOwned>(
     stream: &mut impl Read,
 ) -> io::Result<Option<(T, Vec<u8>)>> {
-    let mut lengths = [0_u8; 8];
-    match stream.read(&mut lengths)? {
-        0 => return Ok(None),
-        got => stream.read_exact(&mut lengths[got..])?,
+    let mut incoming = Incoming::default();
+    loop {
+        let missing = incoming.missing()?;
+        if missing == 0 {
+            return incoming.take();
+        }
+        let before = incoming.buffer.len();
+        stream
+            .take(missing as u64)
+            .read_to_end(&mut incoming.buffer)?;
+        if incoming.buffer.len() - before < missing {
+            return match incoming.buffer.len() {
+                0 => Ok(None),
+                _ => Err(io::ErrorKind::UnexpectedEof.into()),
+            };
+        }
     }
-    let length = |at: usize| {
-        u32::from_le_bytes([
-            lengths[at],
-            lengths[at + 1],
-            lengths[at + 2],
-            lengths[at + 3],
-        ])
-    };
-    let (json, raw) = (length(0), length(4));
-    if json > FRAME_LIMIT || raw > FRAME_LIMIT {
-        return Err(io::Error::other("a message from the worker is too large"));
-    }
-    let json = read_exactly(stream, json)?;
-    let raw = read_exactly(stream, raw)?;
-    let message = serde_json::from_slice(&json).map_err(io::Error::other)?;
-    Ok(Some((message, raw)))
 }
 
-/// Grows with what arrives, so that a length alone allocates nothing.
-fn read_exactly(stream: &mut impl Read, length: u32) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    stream.take(u64::from(length)).read_to_end(&mut bytes)?;
-    if bytes.len() != length as usize {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+/// A frame that arrives piece by piece, so that its reader can do something else meanwhile.
+#[derive(Default)]
+pub(crate) struct Incoming {
+    buffer: Vec<u8>,
+}
+
+impl Incoming {
+    /// Reads once, as much as there is of the frame; `false` at the stream's end.
+    pub(crate) fn fill(&mut self, stream: &mut impl Read) -> io::Result<bool> {
+        let mut piece = [0_u8; 64 * 1024];
+        let want = self.missing()?.min(piece.len());
+        let got = stream.read(&mut piece[..want])?;
+        self.buffer.extend_from_slice(&piece[..got]);
+        Ok(got > 0)
     }
-    Ok(bytes)
+
+    /// The frame, once it is whole.
+    pub(crate) fn take<T: DeserializeOwned>(&mut self) -> io::Result<Option<(T, Vec<u8>)>> {
+        if self.buffer.len() < HEADER || self.missing()? > 0 {
+            return Ok(None);
+        }
+        let frame = std::mem::take(&mut self.buffer);
+        let (json, _) = lengths(&frame)?;
+        let (json, raw) = frame[HEADER..].split_at(json);
+        let message = serde_json::from_slice(json).map_err(io::Error::other)?;
+        Ok(Some((message, raw.to_vec())))
+    }
+
+    /// Whether a frame has begun and is not whole.
+    pub(crate) fn is_torn(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// How many bytes to read before there is more to know; 0 when the frame is whole.
+    fn missing(&self) -> io::Result<usize> {
+        if self.buffer.len() < HEADER {
+            return Ok(HEADER - self.buffer.len());
+        }
+        let (json, raw) = lengths(&self.buffer)?;
+        Ok((HEADER + json + raw).saturating_sub(self.buffer.len()))
+    }
+}
+
+const HEADER: usize = 8;
+
+/// The two lengths at the beginning of a frame, which is at least [`HEADER`] long.
+fn lengths(frame: &[u8]) -> io::Result<(usize, usize)> {
+    let length = |at: usize| {
+        let number = u32::from_le_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]]);
+        (number <= FRAME_LIMIT)
+            .then_some(number as usize)
+            .ok_or_else(|| io::Error::other("a message from the worker is too large"))
+    };
+    Ok((length(0)?, length(4)?))
 }
 
 #[cfg(test)]

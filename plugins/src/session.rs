@@ -23,12 +23,16 @@ use sampan_runtime::{Ended as Status, IdRange, sandbox::Sandbox};
 use crate::{
     Cancellation, Downloader, PluginError, Reporter,
     find::Found,
-    protocol::{self, Answer, Call, DOWNLOADS, Ended, FILES, FromWorker, PLUGIN, Reply, SOCKET},
+    protocol::{
+        self, Answer, Call, DOWNLOADS, Ended, FILES, FromWorker, Incoming, PLUGIN, Reply, SOCKET,
+    },
     trust,
 };
 
 /// How long a worker may go on after a person asked to stop.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a worker may take to read an answer.
+const READ_PATIENCE: Duration = Duration::from_secs(20);
 /// How many of a worker's last lines an error shows.
 const LINES_KEPT: usize = 12;
 /// The longest line kept or logged, in characters.
@@ -162,6 +166,8 @@ impl Session<'_> {
             )),
         };
         let (ours, theirs) = UnixStream::pair().map_err(plain)?;
+        // A worker that does not read what it asked for is given up.
+        ours.set_write_timeout(Some(READ_PATIENCE)).map_err(plain)?;
         let (output, output_end) = std::io::pipe().map_err(plain)?;
 
         let ids = IdRange::random_for_build();
@@ -253,11 +259,8 @@ impl Conversation<'_> {
     fn hold(&mut self) -> Result<Option<Ended>, Stop> {
         protocol::send(&mut self.stream, self.call, &[]).map_err(|_| Stop::Lost)?;
         loop {
-            self.wait_for_message()?;
-            let message = match protocol::receive::<FromWorker>(&mut self.stream) {
-                Ok(Some((message, _))) => message,
-                Ok(None) => return Ok(None),
-                Err(_) => return Err(Stop::Lost),
+            let Some(message) = self.next_message()? else {
+                return Ok(None);
             };
             let (reply, raw) = match message {
                 FromWorker::Done(ended) => return Ok(Some(*ended)),
@@ -296,9 +299,15 @@ impl Conversation<'_> {
         }
     }
 
-    /// Waits for the worker to speak, meanwhile taking its output and looking for a wish to stop.
-    fn wait_for_message(&mut self) -> Result<(), Stop> {
+    /// Waits for the worker to speak, meanwhile taking its output and looking for a wish to stop;
+    /// `None` when it closed the stream. A worker that stops in the middle of a message holds
+    /// nobody up.
+    fn next_message(&mut self) -> Result<Option<FromWorker>, Stop> {
+        let mut incoming = Incoming::default();
         loop {
+            if let Some((message, _)) = incoming.take().map_err(|_| Stop::Lost)? {
+                return Ok(Some(message));
+            }
             let cancellation = self.session.cancellation;
             if self.deadline.is_none() && cancellation.is_cancelled() {
                 self.deadline = Some(Instant::now() + GRACE);
@@ -330,8 +339,11 @@ impl Conversation<'_> {
             if wrote {
                 self.output_open = self.lines.take(&mut self.output);
             }
-            if spoke {
-                return Ok(());
+            if spoke && !incoming.fill(&mut self.stream).map_err(|_| Stop::Lost)? {
+                return match incoming.is_torn() {
+                    true => Err(Stop::Lost),
+                    false => Ok(None),
+                };
             }
         }
     }

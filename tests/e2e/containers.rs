@@ -186,7 +186,10 @@ fn the_host_is_out_of_reach_from_inside() {
     refused("echo x > /proc/sys/kernel/core_pattern");
     refused("echo 1 > /sys/kernel/mm/ksm/run");
     refused("/bin/busybox mknod /tmp/sda b 8 0");
-    refused("/bin/busybox date -s 2000-01-01");
+    // busybox's date prints the date and succeeds even if it could not set it.
+    refused(
+        "/bin/busybox date -s 2000-01-01 2>&1 | grep -qv \"can't set date\" && test $(/bin/busybox date +%Y) = 2000",
+    );
     refused("/bin/busybox mount -t ext4 /dev/vda /mnt");
 }
 

@@ -6,8 +6,9 @@
 
 mod containers;
 mod crashes;
-//mod debian;
+mod debian;
 mod images;
 mod mistakes;
 mod oracle;
 mod templates;
+mod tour;

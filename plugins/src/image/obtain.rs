@@ -75,7 +75,7 @@ impl ImageStore {
         }
 
         let asked_at = now();
-        let lock = self.lock(&key, || {
+        let lock = self.lock(&key, session.cancellation, || {
             let message = format!("another sampan builds {key}; waiting for it");
             session.reporter.log(Level::Info, &message);
         })?;

@@ -4,16 +4,20 @@ use std::{
     fs::{self, File},
     io::{Read, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
 
 use super::{FORMAT, ImageKey, ImageRecord};
 use crate::{
-    PluginError,
+    Cancellation, PluginError,
     download::hex,
     staging::{self, Staging, still_there},
 };
+
+/// How long to wait before asking again whether another process has built an image.
+const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The images below one directory.
 #[derive(Debug, Clone)]
@@ -213,10 +217,12 @@ impl ImageStore {
         Ok(())
     }
 
-    /// Locks a key for building; `waiting` is called once if somebody else holds it.
+    /// Locks a key for building; `waiting` is called once if somebody else holds it. A wish to
+    /// stop ends the wait.
     pub(super) fn lock(
         &self,
         key: &ImageKey,
+        cancellation: &Cancellation,
         waiting: impl FnOnce(),
     ) -> Result<BuildLock, PluginError> {
         if let Some(lock) = self.try_lock(key)? {
@@ -224,10 +230,9 @@ impl ImageStore {
         }
         waiting();
         loop {
-            let (file, path) = self.lock_file(key)?;
-            file.lock().map_err(PluginError::io("lock", &path))?;
-            if still_there(&file, &path) {
-                return Ok(BuildLock { file, path });
+            cancellation.wait(LOCK_INTERVAL)?;
+            if let Some(lock) = self.try_lock(key)? {
+                return Ok(lock);
             }
         }
     }

@@ -1,0 +1,121 @@
+//! From a verified suite to a finished tree.
+
+use sampan_core::{BuildOutcome, Download, Host, PackageRecord, Unit, rootfs::Rootfs};
+
+use crate::{
+    Result, clean,
+    configure::Configurer,
+    dpkg_database,
+    packages::{Index, Package},
+    selection::{Selection, Variant},
+    source::{PackagesText, Suite},
+    unpack::{Ready, merge_usr, unpack},
+};
+
+/// Keeps services from being started while scripts run (Debian's invoke-rc.d asks it).
+const POLICY: &str = "usr/sbin/policy-rc.d";
+
+/// Fills `rootfs` with a base system of `suite`.
+pub fn bootstrap(
+    host: &dyn Host,
+    rootfs: &Rootfs,
+    suite: &Suite,
+    variant: Variant,
+    include: &[&str],
+) -> Result<BuildOutcome> {
+    let texts = suite.packages(host)?;
+    let index = index(&texts)?;
+    let https = suite.wanted.mirror.starts_with("https://");
+    let selection = Selection::new(&index, variant, include, https)?;
+    let ready = fetch(host, suite, &selection)?;
+    let (required, base) = ready.split_at(selection.required.len());
+    let epoch = suite.release.date;
+
+    let total = ready.len() as u64;
+    let mut before = 0;
+    let mut unpack_stage = |packages: &[Ready<'_>]| {
+        let records = unpack(rootfs, packages, before == 0, &mut |done| {
+            host.check_cancelled()?;
+            host.progress("unpacking", before + done as u64, total, Unit::Items);
+            Ok(())
+        });
+        before += packages.len() as u64;
+        records
+    };
+    let mut configured = 0;
+    let mut report = |more: usize| {
+        configured += more as u64;
+        host.progress("configuring", configured, total, Unit::Items);
+    };
+
+    merge_usr(rootfs, &suite.wanted.arch)?;
+    // What setup_etc of debootstrap leaves for the person to fill in.
+    rootfs.write("etc/fstab", "# UNCONFIGURED FSTAB FOR BASE SYSTEM\n", 0o644)?;
+    rootfs.write(POLICY, "#!/bin/sh\nexit 101\n", 0o755)?;
+    let dpkg = index.last("dpkg").map_or("1.22", |package| package.version);
+    let configurer = Configurer::new(host, rootfs, epoch, dpkg);
+
+    let records = unpack_stage(required)?;
+    dpkg_database::add(rootfs, &records)?;
+    configurer.required(&records, variant != Variant::Minbase)?;
+    report(records.len());
+
+    let mut base: Vec<Ready<'_>> = base.to_vec();
+    for batch in selection.batches()? {
+        let mut stage = Vec::new();
+        base.retain(|ready| {
+            let mine = batch.iter().any(|package| package.name == ready.package.name);
+            if mine {
+                stage.push(ready.clone());
+            }
+            !mine
+        });
+        let records = unpack_stage(&stage)?;
+        dpkg_database::add(rootfs, &records)?;
+        configurer.base(&records, base.is_empty())?;
+        report(records.len());
+    }
+    configurer.audit()?;
+    rootfs.remove(POLICY)?;
+    clean::clean(rootfs, epoch)?;
+    Ok(BuildOutcome {
+        fingerprint: suite.fingerprint(),
+        source_date_epoch: epoch,
+        packages: selection.iter().map(record).collect(),
+    })
+}
+
+/// The packages of all lists.
+pub fn index(texts: &[PackagesText]) -> Result<Index<'_>> {
+    let mut index = Index::default();
+    for text in texts {
+        index.add(&text.text, &text.what)?;
+    }
+    Ok(index)
+}
+
+/// What the image's record says of a package.
+pub fn record(package: &Package<'_>) -> PackageRecord {
+    PackageRecord {
+        name: package.name.to_owned(),
+        version: package.version.to_owned(),
+        arch: package.architecture.to_owned(),
+    }
+}
+
+fn fetch<'t>(
+    host: &dyn Host,
+    suite: &Suite,
+    selection: &Selection<'t>,
+) -> Result<Vec<Ready<'t>>> {
+    let downloads: Vec<Download> = selection.iter().map(|p| suite.download(p)).collect();
+    let paths = host.fetch(&downloads)?;
+    Ok(selection
+        .iter()
+        .zip(paths)
+        .map(|(package, path)| Ready {
+            package: *package,
+            path,
+        })
+        .collect())
+}

@@ -1,0 +1,295 @@
+//! Running the packages' own scripts inside the tree, in debootstrap's order.
+//!
+//! Everything was unpacked by us, so that of dpkg's work only this is left: preinsts, then
+//! `dpkg --configure`. Scripts see no network, no policy that lets services start, and an
+//! environment from which nothing of the machine or the hour leaks into what they write.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sampan_core::{Command, Host, rootfs::Rootfs};
+
+use crate::{
+    Error, Result,
+    dpkg_database::Record,
+    packages::Package,
+    relation,
+    resolve::provided,
+};
+
+/// Where a preinst runs; debconf takes the owner of questions from this path.
+const CONTROL_DIRECTORY: &str = "var/lib/dpkg/tmp.ci";
+
+/// Where the control files of packages wait for their turn.
+const WAITING: &str = "var/lib/dpkg/sampan-preinst";
+
+/// Runs scripts in one tree.
+pub struct Configurer<'a> {
+    host: &'a dyn Host,
+    rootfs: &'a Rootfs,
+    epoch: i64,
+    dpkg_version: String,
+}
+
+impl<'a> Configurer<'a> {
+    /// `epoch` is what scripts that honour SOURCE_DATE_EPOCH take for the present;
+    /// `dpkg_version` is the version of dpkg in the tree.
+    pub fn new(
+        host: &'a dyn Host,
+        rootfs: &'a Rootfs,
+        epoch: i64,
+        dpkg_version: impl Into<String>,
+    ) -> Self {
+        Self {
+            host,
+            rootfs,
+            epoch,
+            dpkg_version: dpkg_version.into(),
+        }
+    }
+
+    /// Configures the packages without which nothing works. They are unpacked and in the
+    /// database.
+    pub fn required(&self, records: &[Record<'_>], configure_debconf: bool) -> Result<()> {
+        self.run("ldconfig", ["/sbin/ldconfig"])?;
+        self.preinsts(records)?;
+        let has = |name: &str| records.iter().any(|record| record.package.name == name);
+        // mawk's postinst makes the real link, and base-files' wants an awk before.
+        let stand_in = has("mawk") && !self.rootfs.exists("usr/bin/awk");
+        if stand_in {
+            self.rootfs.symlink("mawk", "usr/bin/awk")?;
+        }
+        if !self.rootfs.exists("etc/localtime") {
+            self.rootfs.symlink("/usr/share/zoneinfo/UTC", "etc/localtime")?;
+        }
+        let first = ["base-passwd", "base-files", "dpkg", "libc6", "perl-base"];
+        for name in first.into_iter().filter(|name| has(name)) {
+            self.force_depends(name)?;
+        }
+        if stand_in {
+            self.rootfs.remove("usr/bin/awk")?;
+            self.force_depends("mawk")?;
+        }
+        if configure_debconf && has("debconf") {
+            self.force_depends("debconf")?;
+        }
+        self.dpkg(&[
+            "--force-depends",
+            "--force-configure-any",
+            "--configure",
+            "--pending",
+        ])
+    }
+
+    /// Configures a batch of the base set; all that is left when `names` is empty.
+    pub fn base(&self, records: &[Record<'_>], all: bool) -> Result<()> {
+        self.preinsts(records)?;
+        let mut arguments = vec![
+            "--force-overwrite",
+            "--force-confold",
+            "--skip-same-version",
+            "--configure",
+        ];
+        if all {
+            arguments.push("-a");
+        } else {
+            arguments.extend(records.iter().map(|record| record.package.name));
+        }
+        self.dpkg(&arguments)
+    }
+
+    /// Fails when dpkg finds anything unfinished.
+    pub fn audit(&self) -> Result<()> {
+        let outcome = self.host.run(&self.command(["dpkg", "--audit"]))?;
+        if outcome.success() && outcome.output.trim().is_empty() {
+            return Ok(());
+        }
+        Err(Error::Script {
+            doing: "dpkg --audit, which looks for packages that are not in order,".to_owned(),
+            code: outcome.code,
+            output: outcome.output,
+        })
+    }
+
+    fn force_depends(&self, name: &str) -> Result<()> {
+        self.dpkg(&["--force-depends", "--configure", name])
+    }
+
+    fn dpkg(&self, arguments: &[&str]) -> Result<()> {
+        // The image is synced as a whole when it is stored.
+        let argv = ["dpkg", "--force-unsafe-io"].iter().chain(arguments);
+        self.run("configuring packages", argv.copied())
+    }
+
+    fn run<'s>(&self, doing: &str, argv: impl IntoIterator<Item = &'s str>) -> Result<()> {
+        self.host.check_cancelled()?;
+        let command = self.command(argv);
+        let outcome = self.host.run(&command)?;
+        if outcome.success() {
+            return Ok(());
+        }
+        let lines: Vec<&str> = outcome.output.lines().collect();
+        let tail = lines[lines.len().saturating_sub(25)..].join("\n");
+        Err(Error::Script {
+            doing: format!("{doing} (`{}` in the rootfs)", command.argv.join(" ")),
+            code: outcome.code,
+            output: tail,
+        })
+    }
+
+    /// A command in the environment that every script gets.
+    pub fn command<'s>(&self, argv: impl IntoIterator<Item = &'s str>) -> Command {
+        Command::new(argv)
+            .env("LC_ALL", "C.UTF-8")
+            .env("SHELL", "/bin/sh")
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .env("DEBCONF_NONINTERACTIVE_SEEN", "true")
+            .env("DEBCONF_NOWARNINGS", "yes")
+            .env("SOURCE_DATE_EPOCH", self.epoch.to_string())
+            // Perl scripts write hashes in their order.
+            .env("PERL_HASH_SEED", "0")
+            .env("PYTHONHASHSEED", "0")
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+    }
+
+    /// Runs the preinst of each package that has one, all with a single command.
+    fn preinsts(&self, records: &[Record<'_>]) -> Result<()> {
+        let with: Vec<&Record<'_>> = records
+            .iter()
+            .filter(|record| record.member("preinst").is_some())
+            .collect();
+        if with.is_empty() {
+            return Ok(());
+        }
+        let mut script = format!(
+            "set -eu\nexport DPKG_MAINTSCRIPT_NAME=preinst DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1 \
+             DPKG_RUNNING_VERSION={} DPKG_ADMINDIR=/var/lib/dpkg DPKG_ROOT=\n\
+             one() {{\n  mv \"/{WAITING}/$1\" /{CONTROL_DIRECTORY}\n  \
+             DPKG_MAINTSCRIPT_PACKAGE=$1 DPKG_MAINTSCRIPT_ARCH=$2 \
+             /{CONTROL_DIRECTORY}/preinst install </dev/null || \
+             {{ echo \"the preinst of $1 ended with code $?\" >&2; exit 1; }}\n  \
+             rm -rf /{CONTROL_DIRECTORY}\n}}\n",
+            self.dpkg_version
+        );
+        for record in with {
+            let package = record.package;
+            for member in &record.control {
+                let path = format!("{WAITING}/{}/{}", package.name, member.name);
+                self.rootfs.write(path, &member.bytes, member.mode)?;
+            }
+            // Both were checked to be of lower case letters, digits, `+`, `-`, `.`.
+            script.push_str(&format!("one {} {}\n", package.name, package.architecture));
+        }
+        self.run_script(&script)?;
+        self.rootfs.remove(WAITING)?;
+        Ok(())
+    }
+
+    fn run_script(&self, script: &str) -> Result<()> {
+        self.host.check_cancelled()?;
+        let command = self.command(["/bin/sh", "-s"]).stdin(script);
+        let outcome = self.host.run(&command)?;
+        if outcome.success() {
+            return Ok(());
+        }
+        Err(Error::Script {
+            doing: "running the packages' preinst scripts in the rootfs".to_owned(),
+            code: outcome.code,
+            output: outcome.output,
+        })
+    }
+}
+
+/// Splits the base set: what something pre-depends on comes in a batch of its own before it, with
+/// what that needs in turn (Policy 7.2; dpkg's --predep-package). The last batch is the rest.
+pub fn batches<'t>(
+    required: &[Package<'t>],
+    base: &[Package<'t>],
+) -> Result<Vec<Vec<Package<'t>>>> {
+    let mut rest: BTreeMap<&str, Package<'t>> =
+        base.iter().map(|package| (package.name, *package)).collect();
+    let mut ready: BTreeSet<&str> = BTreeSet::new();
+    let add = |ready: &mut BTreeSet<&'t str>, package: &Package<'t>| -> Result<()> {
+        ready.insert(package.name);
+        ready.extend(provided(package)?.into_iter().map(|(name, _)| name));
+        Ok(())
+    };
+    for package in required {
+        add(&mut ready, package)?;
+    }
+    let mut batches = Vec::new();
+    while let Some(first) = wanted_first(&rest, &ready)? {
+        let mut names = closure(&rest, first)?;
+        names.retain(|name| rest.contains_key(name));
+        let mut batch = Vec::new();
+        for name in names {
+            if let Some(package) = rest.remove(name) {
+                add(&mut ready, &package)?;
+                batch.push(package);
+            }
+        }
+        batches.push(batch);
+    }
+    batches.push(rest.into_values().collect());
+    Ok(batches)
+}
+
+/// A package in `rest` that something in `rest` pre-depends on, and which itself needs nothing
+/// first.
+fn wanted_first<'t>(
+    rest: &BTreeMap<&'t str, Package<'t>>,
+    ready: &BTreeSet<&'t str>,
+) -> Result<Option<&'t str>> {
+    let mut found = None;
+    let mut seen = BTreeSet::new();
+    let mut candidates: Vec<&'t str> = rest.keys().copied().collect();
+    // Each step goes to something not yet seen, so that a circle of Pre-Depends ends too.
+    while let Some(name) = candidates.pop() {
+        let Some(package) = rest.get(name) else {
+            continue;
+        };
+        for group in relation::parse(package.pre_depends, package.name)? {
+            if group.iter().any(|relation| ready.contains(relation.name)) {
+                continue;
+            }
+            for relation in &group {
+                let mut provider = rest.get(relation.name).map(|package| package.name);
+                for other in rest.values().filter(|_| provider.is_none()) {
+                    let names = provided(other)?;
+                    if names.iter().any(|(name, _)| *name == relation.name) {
+                        provider = Some(other.name);
+                    }
+                }
+                if let Some(provider) = provider.filter(|name| seen.insert(*name)) {
+                    found = Some(provider);
+                    candidates = vec![provider];
+                    break;
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// A package and what it needs, as far as it is in `rest`.
+fn closure<'t>(
+    rest: &BTreeMap<&'t str, Package<'t>>,
+    root: &'t str,
+) -> Result<BTreeSet<&'t str>> {
+    let mut names = BTreeSet::new();
+    let mut queue = vec![root];
+    while let Some(name) = queue.pop() {
+        let Some(package) = rest.get(name).filter(|_| !names.contains(name)) else {
+            continue;
+        };
+        names.insert(package.name);
+        for group in crate::resolve::needs(package)? {
+            for relation in group {
+                if rest.contains_key(relation.name) {
+                    queue.push(relation.name);
+                    break;
+                }
+            }
+        }
+    }
+    Ok(names)
+}

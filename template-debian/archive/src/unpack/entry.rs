@@ -1,0 +1,126 @@
+//! One entry of a package's data archive, on its way into the tree.
+
+use std::{
+    io::{self, Read},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use md5::{Digest, Md5};
+use sampan_core::rootfs::{Kind, Metadata, Placer, RootfsError};
+
+use super::merged;
+use crate::{deb::mtime, source::hex};
+
+/// An entry whose header is read and whose contents are not.
+pub(super) struct Entry<'e, 'a, R: Read> {
+    /// As dpkg lists it: `/usr/bin/env`, and `/.` for the root.
+    pub listed: String,
+    /// Below the root, with the links of a merged /usr followed.
+    pub path: PathBuf,
+    /// Owner, mode and time.
+    pub metadata: Metadata,
+    kind: tar::EntryType,
+    target: PathBuf,
+    device: u64,
+    reader: &'e mut tar::Entry<'a, R>,
+}
+
+impl<'e, 'a, R: Read> Entry<'e, 'a, R> {
+    /// Reads the header. Whether the name may be used at all is the placer's to say.
+    pub(super) fn read(reader: &'e mut tar::Entry<'a, R>) -> io::Result<Self> {
+        let name = reader.path()?.into_owned();
+        let text = name
+            .to_str()
+            .ok_or_else(|| io::Error::other("it has a file name that is not UTF-8"))?;
+        let plain = text.trim_start_matches("./").trim_start_matches('/');
+        let plain = plain.trim_end_matches('/');
+        let listed = match plain {
+            "" | "." => "/.".to_owned(),
+            plain => format!("/{plain}"),
+        };
+        let header = reader.header();
+        let number = |value: io::Result<u64>| -> io::Result<u32> {
+            u32::try_from(value?).map_err(|_| io::Error::other("an owner's id is too large"))
+        };
+        let metadata = Metadata {
+            mode: header.mode()? & 0o7777,
+            uid: number(header.uid())?,
+            gid: number(header.gid())?,
+            mtime: mtime(header)?,
+            xattrs: Vec::new(),
+        };
+        let device = match (header.device_major()?, header.device_minor()?) {
+            (Some(major), Some(minor)) => (u64::from(major) << 8) | u64::from(minor),
+            _ => 0,
+        };
+        Ok(Self {
+            path: merged(Path::new(plain)),
+            kind: header.entry_type(),
+            target: reader.link_name()?.map(Into::into).unwrap_or_default(),
+            listed,
+            metadata,
+            device,
+            reader,
+        })
+    }
+
+    /// Whether it is a directory.
+    pub(super) fn is_directory(&self) -> bool {
+        self.kind.is_dir()
+    }
+
+    /// Places it, and answers with the MD5 of its contents if that is wanted and it is a file.
+    pub(super) fn place(
+        self,
+        placer: &mut Placer<'_>,
+        hash: bool,
+    ) -> Result<Option<String>, RootfsError> {
+        // The newline that dpkg's lists cannot hold is refused by the placer; the full name is
+        // given so that its error shows what the archive says.
+        let name = Path::new(&self.listed);
+        let size = self.reader.size();
+        let mut hashed = Hashed {
+            inner: self.reader,
+            digest: hash.then(Md5::new),
+        };
+        let kind = match self.kind {
+            tar::EntryType::Directory => Kind::Directory,
+            tar::EntryType::Symlink => Kind::Symlink(&self.target),
+            tar::EntryType::Link => Kind::HardLink(&self.target),
+            tar::EntryType::Fifo => Kind::Fifo,
+            tar::EntryType::Block | tar::EntryType::Char => Kind::Device {
+                block: self.kind == tar::EntryType::Block,
+                device: self.device,
+            },
+            _ => Kind::File {
+                size,
+                data: &mut hashed,
+            },
+        };
+        let is_file = matches!(kind, Kind::File { .. });
+        if name.as_os_str().as_bytes() != b"/." || !is_file {
+            placer.place(name, kind, &self.metadata)?;
+        }
+        Ok(hashed
+            .digest
+            .filter(|_| is_file)
+            .map(|digest| hex(&digest.finalize())))
+    }
+}
+
+/// Hashes what is read through it.
+struct Hashed<R> {
+    inner: R,
+    digest: Option<Md5>,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = self.inner.read(buffer)?;
+        if let Some(digest) = &mut self.digest {
+            digest.update(&buffer[..got]);
+        }
+        Ok(got)
+    }
+}

@@ -1,0 +1,401 @@
+//! Unpacking .debs straight into a rootfs, several at a time.
+//!
+//! Decoding .xz is nearly all of the work, so that each processor takes the next largest package.
+//! The result does not depend on who is first: of two packages with one path the one with the
+//! right to it wins (Replaces), and directories get the owner, mode and time of the first package
+//! in the order given once all are there. What stood in the tree before stays, as with dpkg.
+
+mod entry;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::{Component, Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use sampan_core::rootfs::{Existing, Metadata, Placer, Rootfs};
+
+use entry::Entry;
+
+use crate::{
+    Error, Result,
+    deb::{ControlMember, Deb},
+    dpkg_database::{Record, check_identity, declared_conffiles},
+    packages::Package,
+    relation,
+};
+
+/// A package and its .deb, already verified.
+#[derive(Debug, Clone)]
+pub struct Ready<'t> {
+    /// What the archive says.
+    pub package: Package<'t>,
+    /// The .deb.
+    pub path: PathBuf,
+}
+
+/// Directories that are links to those below /usr in a tree merged from the start.
+const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
+
+/// Makes the links of a merged /usr (debootstrap's setup_merged_usr).
+pub fn merge_usr(rootfs: &Rootfs, arch: &str) -> Result<()> {
+    // Which architectures have a lib64 at all: their dynamic loader stands in it.
+    let has_lib64 = matches!(arch, "amd64" | "ppc64" | "ppc64el" | "loong64");
+    for name in MERGED.iter().filter(|name| **name != "lib64" || has_lib64) {
+        rootfs.create_dir(format!("usr/{name}"), 0o755)?;
+        rootfs.symlink(format!("usr/{name}"), name)?;
+    }
+    Ok(())
+}
+
+/// Unpacks packages; `progress` is told the number of packages done and answers whether to go on.
+pub fn unpack<'t>(
+    rootfs: &Rootfs,
+    packages: &[Ready<'t>],
+    archive_fields: bool,
+    progress: &mut dyn FnMut(usize) -> Result<()>,
+) -> Result<Vec<Record<'t>>> {
+    let mut order: Vec<usize> = (0..packages.len()).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(packages[*index].package.size));
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(8);
+    let next = AtomicUsize::new(0);
+    let stop = AtomicBool::new(false);
+    let claims = Claims::default();
+    let (sender, receiver) = mpsc::channel();
+    let mut unpacked: BTreeMap<usize, One> = BTreeMap::new();
+    let mut failure: Option<(usize, Error)> = None;
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            let (sender, order, next, stop, claims) = (sender.clone(), &order, &next, &stop, &claims);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let Some(index) = order.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                        break;
+                    };
+                    let result = unpack_one(rootfs, &packages[*index], *index, claims);
+                    if result.is_err() {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                    if sender.send((*index, result)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        for (index, result) in receiver {
+            let result = result.and_then(|one| {
+                unpacked.insert(index, one);
+                progress(unpacked.len())
+            });
+            if let Err(error) = result {
+                stop.store(true, Ordering::Relaxed);
+                // Of several failures the same one is told every time, if all of them happened.
+                if failure.as_ref().is_none_or(|(at, _)| index < *at) {
+                    failure = Some((index, error));
+                }
+            }
+        }
+    });
+    if let Some((_, error)) = failure {
+        return Err(error);
+    }
+    settle_contests(rootfs, packages, &mut unpacked, claims)?;
+    finish_directories(rootfs, &unpacked)?;
+    Ok(unpacked
+        .into_iter()
+        .map(|(index, one)| Record {
+            package: packages[index].package,
+            archive_fields,
+            control: one.control,
+            list: one.list,
+            conffiles: one.conffiles,
+        })
+        .collect())
+}
+
+struct One {
+    control: Vec<ControlMember>,
+    list: Vec<String>,
+    conffiles: BTreeMap<String, String>,
+    /// Directories that were not in the tree before this call.
+    directories: Vec<(PathBuf, Metadata)>,
+}
+
+/// Who may place what.
+#[derive(Default)]
+struct Claims {
+    /// The package that came first for a path that is no directory.
+    files: Mutex<HashMap<PathBuf, usize>>,
+    /// Paths that several packages have, and which.
+    contested: Mutex<BTreeMap<PathBuf, BTreeSet<usize>>>,
+    /// Whether a directory stood there before.
+    directories: Mutex<HashMap<PathBuf, bool>>,
+}
+
+impl Claims {
+    /// Whether this package came first.
+    fn claim(&self, path: &Path, index: usize) -> bool {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = *files.entry(path.to_owned()).or_insert(index);
+        drop(files);
+        if first != index {
+            let mut contested = self.contested.lock().unwrap_or_else(PoisonError::into_inner);
+            contested.entry(path.to_owned()).or_default().extend([first, index]);
+        }
+        first == index
+    }
+
+    /// Whether the directory is new; the first to ask must not have made it yet.
+    fn is_new_directory(&self, rootfs: &Rootfs, path: &Path) -> bool {
+        let mut directories = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
+        let stood = directories
+            .entry(path.to_owned())
+            .or_insert_with(|| rootfs.is_dir(path));
+        !*stood
+    }
+}
+
+fn unpack_one(rootfs: &Rootfs, ready: &Ready<'_>, index: usize, claims: &Claims) -> Result<One> {
+    let name = ready.package.name;
+    let deb = open(ready)?;
+    let control = deb.control()?;
+    check_identity(&ready.package, &control)?;
+    let wanted: BTreeSet<String> = declared_conffiles(&control)
+        .into_iter()
+        .map(|(path, _)| path)
+        .collect();
+    let mut one = One {
+        control,
+        list: Vec::new(),
+        conffiles: BTreeMap::new(),
+        directories: Vec::new(),
+    };
+    let mut placer = Placer::new(rootfs, Existing::Keep);
+    let mut archive = deb.data()?;
+    for entry in archive.entries().map_err(|error| deb.error(&error))? {
+        let mut entry = entry.map_err(|error| deb.error(&error))?;
+        let entry = Entry::read(&mut entry).map_err(|error| deb.error(&error))?;
+        one.list.push(entry.listed.clone());
+        if entry.is_directory() {
+            if claims.is_new_directory(rootfs, &entry.path) {
+                one.directories.push((entry.path.clone(), entry.metadata.clone()));
+            }
+        } else if !claims.claim(&entry.path, index) {
+            continue;
+        }
+        let hash = wanted.contains(&entry.listed);
+        let listed = entry.listed.clone();
+        let digest = entry
+            .place(&mut placer, hash)
+            .map_err(Error::rootfs(format!("cannot unpack {name}")))?;
+        if let Some(digest) = digest {
+            one.conffiles.insert(listed, digest);
+        }
+    }
+    Ok(one)
+}
+
+fn open(ready: &Ready<'_>) -> Result<Deb> {
+    let bytes = std::fs::read(&ready.path).map_err(|source| Error::Read {
+        path: ready.path.display().to_string(),
+        source,
+    })?;
+    if bytes.len() as u64 != ready.package.size {
+        return Err(Error::Untrusted {
+            what: format!("the .deb of {}", ready.package.name),
+            reason: "its size is not the one that the archive signed".to_owned(),
+        });
+    }
+    Deb::parse(bytes, ready.package.name)
+}
+
+/// Gives each contested path to the one package with the right to it.
+fn settle_contests(
+    rootfs: &Rootfs,
+    packages: &[Ready<'_>],
+    unpacked: &mut BTreeMap<usize, One>,
+    claims: Claims,
+) -> Result<()> {
+    let contested = claims.contested.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for (path, rivals) in contested {
+        let names = |index: &usize| packages[*index].package.name;
+        let mut winner = None;
+        for rival in &rivals {
+            let beaten = rivals.iter().filter(|other| *other != rival);
+            let mut wins = true;
+            for other in beaten {
+                wins &= replaces(&packages[*rival].package, &packages[*other].package)?;
+            }
+            if wins {
+                winner = Some(*rival);
+                break;
+            }
+        }
+        let Some(winner) = winner else {
+            let names: Vec<&str> = rivals.iter().map(names).collect();
+            return Err(Error::malformed(
+                format!("the packages {}", names.join(" and ")),
+                format!("both have /{} and none of them Replaces the other", path.display()),
+            ));
+        };
+        place_again(rootfs, &packages[winner], &path)?;
+        let listed = format!("/{}", path.display());
+        for rival in rivals.iter().filter(|rival| **rival != winner) {
+            if let Some(one) = unpacked.get_mut(rival) {
+                one.list.retain(|name| merged(Path::new(&name[1..])) != path);
+                one.conffiles.remove(&listed);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn replaces(package: &Package<'_>, other: &Package<'_>) -> Result<bool> {
+    Ok(relation::parse(package.replaces, package.name)?
+        .iter()
+        .flatten()
+        .any(|relation| relation.name == other.name && relation.allows(other.version)))
+}
+
+/// Places one path of a package over whatever stands there.
+fn place_again(rootfs: &Rootfs, ready: &Ready<'_>, path: &Path) -> Result<()> {
+    let deb = open(ready)?;
+    let mut placer = Placer::new(rootfs, Existing::Replace);
+    let mut archive = deb.data()?;
+    for entry in archive.entries().map_err(|error| deb.error(&error))? {
+        let mut entry = entry.map_err(|error| deb.error(&error))?;
+        let entry = Entry::read(&mut entry).map_err(|error| deb.error(&error))?;
+        if entry.path == path && !entry.is_directory() {
+            entry
+                .place(&mut placer, false)
+                .map_err(Error::rootfs(format!("cannot unpack {}", ready.package.name)))?;
+        }
+    }
+    Ok(())
+}
+
+fn finish_directories(rootfs: &Rootfs, unpacked: &BTreeMap<usize, One>) -> Result<()> {
+    let placer = Placer::new(rootfs, Existing::Keep);
+    let mut done = BTreeSet::new();
+    for (path, metadata) in unpacked.values().flat_map(|one| &one.directories) {
+        if done.insert(path) {
+            placer.finish_directory(path, metadata)?;
+        }
+    }
+    Ok(())
+}
+
+/// A path as it is in a tree with a merged /usr.
+fn merged(path: &Path) -> PathBuf {
+    match path.components().next() {
+        Some(Component::Normal(first))
+            if MERGED.iter().any(|name| first == *name) && path.components().count() > 1 =>
+        {
+            Path::new("usr").join(path)
+        }
+        _ => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{packages::Index, testing::DebBuilder};
+
+    struct Scene {
+        directory: tempfile::TempDir,
+        text: String,
+    }
+
+    impl Scene {
+        fn new(debs: &[DebBuilder]) -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let mut text = String::new();
+            for deb in debs {
+                let bytes = deb.clone().build();
+                std::fs::write(directory.path().join(deb.file_name()), &bytes).unwrap();
+                text.push_str(&deb.stanza(&bytes));
+            }
+            std::fs::create_dir(directory.path().join("root")).unwrap();
+            Self { directory, text }
+        }
+
+        fn unpack(&self) -> std::result::Result<BTreeMap<String, Vec<String>>, String> {
+            let mut index = Index::default();
+            index.add(&self.text, "Packages").unwrap();
+            let ready: Vec<Ready<'_>> = index
+                .iter()
+                .map(|package| Ready {
+                    package: *package,
+                    path: self.directory.path().join(package.filename),
+                })
+                .collect();
+            let rootfs = Rootfs::open(&self.directory.path().join("root")).unwrap();
+            merge_usr(&rootfs, "amd64").unwrap();
+            let records = unpack(&rootfs, &ready, false, &mut |_| Ok(()));
+            let records = records.map_err(|error| error.to_string())?;
+            let named = records.into_iter().map(|r| (r.package.name.to_owned(), r.list));
+            Ok(named.collect())
+        }
+
+        fn read(&self, path: &str) -> String {
+            std::fs::read_to_string(self.directory.path().join("root").join(path)).unwrap()
+        }
+    }
+
+    #[test]
+    fn links_of_a_merged_usr_are_followed_and_lists_keep_the_names() {
+        let scene = Scene::new(&[DebBuilder::new("a", "1").file("bin/x", "x", 0o755)]);
+        let lists = scene.unwrap_lists();
+        assert_eq!(lists["a"], ["/.", "/bin", "/bin/x"]);
+        assert_eq!(scene.read("usr/bin/x"), "x");
+    }
+
+    #[test]
+    fn of_two_packages_with_one_path_the_one_that_replaces_wins() {
+        let a = DebBuilder::new("a", "1").file("usr/bin/x", "from a", 0o755);
+        let b = DebBuilder::new("b", "1").file("bin/x", "from b", 0o755);
+        let error = Scene::new(&[a.clone(), b.clone()]).unpack().unwrap_err();
+        assert!(error.contains("both have /usr/bin/x"), "{error}");
+
+        let scene = Scene::new(&[a, b.field("Replaces", "a (<< 2)")]);
+        let lists = scene.unwrap_lists();
+        assert_eq!(scene.read("usr/bin/x"), "from b");
+        assert!(!lists["a"].contains(&"/usr/bin/x".to_owned()));
+    }
+
+    #[test]
+    fn a_deb_that_is_another_package_is_refused() {
+        let mut scene = Scene::new(&[DebBuilder::new("a", "1")]);
+        scene.text = scene.text.replace("Version: 1", "Version: 2");
+        let error = scene.unpack().unwrap_err();
+        assert!(error.contains("its Version is `1`"), "{error}");
+    }
+
+    #[test]
+    fn entries_that_lead_out_are_refused_and_links_stay_inside() {
+        let hostile = DebBuilder::new("a", "1").raw_entry("../../evil", "x");
+        let error = Scene::new(&[hostile]).unpack().unwrap_err();
+        assert!(error.contains("evil"), "{error}");
+
+        let outside = tempfile::tempdir().unwrap();
+        let target = outside.path().to_str().unwrap();
+        let hostile = DebBuilder::new("a", "1")
+            .symlink("trap", target)
+            .file("trap/x", "x", 0o644);
+        assert!(Scene::new(&[hostile]).unpack().is_err());
+        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+
+    impl Scene {
+        fn unwrap_lists(&self) -> BTreeMap<String, Vec<String>> {
+            self.unpack().unwrap()
+        }
+    }
+}
