@@ -12,3 +12,4 @@ mod mistakes;
 mod oracle;
 mod templates;
 mod tour;
+mod trust;

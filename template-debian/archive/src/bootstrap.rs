@@ -5,7 +5,7 @@ use sampan_core::{BuildOutcome, Download, Host, PackageRecord, Unit, rootfs::Roo
 use crate::{
     Result, clean,
     configure::Configurer,
-    dpkg_database,
+    dpkg_database::{self, Record},
     packages::{Index, Package},
     selection::{Selection, Variant},
     source::{PackagesText, Suite},
@@ -31,23 +31,13 @@ pub fn bootstrap(
     let (required, base) = ready.split_at(selection.required.len());
     let epoch = suite.release.date;
 
-    let total = ready.len() as u64;
-    let mut before = 0;
-    let mut unpack_stage = |packages: &[Ready<'_>]| {
-        let records = unpack(rootfs, packages, before == 0, &mut |done| {
-            host.check_cancelled()?;
-            host.progress("unpacking", before + done as u64, total, Unit::Items);
-            Ok(())
-        });
-        before += packages.len() as u64;
-        records
+    let mut stages = Stages {
+        host,
+        rootfs,
+        total: ready.len() as u64,
+        unpacked: 0,
+        configured: 0,
     };
-    let mut configured = 0;
-    let mut report = |more: usize| {
-        configured += more as u64;
-        host.progress("configuring", configured, total, Unit::Items);
-    };
-
     merge_usr(rootfs, &suite.wanted.arch)?;
     // What setup_etc of debootstrap leaves for the person to fill in.
     rootfs.write("etc/fstab", "# UNCONFIGURED FSTAB FOR BASE SYSTEM\n", 0o644)?;
@@ -55,25 +45,25 @@ pub fn bootstrap(
     let dpkg = index.last("dpkg").map_or("1.22", |package| package.version);
     let configurer = Configurer::new(host, rootfs, epoch, dpkg);
 
-    let records = unpack_stage(required)?;
-    dpkg_database::add(rootfs, &records)?;
+    let records = stages.unpack(required)?;
     configurer.required(&records, variant != Variant::Minbase)?;
-    report(records.len());
+    stages.configured(records.len());
 
     let mut base: Vec<Ready<'_>> = base.to_vec();
     for batch in selection.batches()? {
         let mut stage = Vec::new();
         base.retain(|ready| {
-            let mine = batch.iter().any(|package| package.name == ready.package.name);
+            let mine = batch
+                .iter()
+                .any(|package| package.name == ready.package.name);
             if mine {
                 stage.push(ready.clone());
             }
             !mine
         });
-        let records = unpack_stage(&stage)?;
-        dpkg_database::add(rootfs, &records)?;
+        let records = stages.unpack(&stage)?;
         configurer.base(&records, base.is_empty())?;
-        report(records.len());
+        stages.configured(records.len());
     }
     configurer.audit()?;
     rootfs.remove(POLICY)?;
@@ -83,6 +73,38 @@ pub fn bootstrap(
         source_date_epoch: epoch,
         packages: selection.iter().map(record).collect(),
     })
+}
+
+/// What was done so far, for people.
+struct Stages<'a> {
+    host: &'a dyn Host,
+    rootfs: &'a Rootfs,
+    total: u64,
+    unpacked: u64,
+    configured: u64,
+}
+
+impl Stages<'_> {
+    /// Unpacks packages and enters them into dpkg's database.
+    fn unpack<'t>(&mut self, packages: &[Ready<'t>]) -> Result<Vec<Record<'t>>> {
+        let first = self.unpacked == 0;
+        let records = unpack(self.rootfs, packages, first, &mut |done| {
+            self.host.check_cancelled()?;
+            let done = self.unpacked + done as u64;
+            self.host
+                .progress("unpacking", done, self.total, Unit::Items);
+            Ok(())
+        })?;
+        self.unpacked += packages.len() as u64;
+        dpkg_database::add(self.rootfs, &records)?;
+        Ok(records)
+    }
+
+    fn configured(&mut self, more: usize) {
+        self.configured += more as u64;
+        self.host
+            .progress("configuring", self.configured, self.total, Unit::Items);
+    }
 }
 
 /// The packages of all lists.
@@ -103,11 +125,7 @@ pub fn record(package: &Package<'_>) -> PackageRecord {
     }
 }
 
-fn fetch<'t>(
-    host: &dyn Host,
-    suite: &Suite,
-    selection: &Selection<'t>,
-) -> Result<Vec<Ready<'t>>> {
+fn fetch<'t>(host: &dyn Host, suite: &Suite, selection: &Selection<'t>) -> Result<Vec<Ready<'t>>> {
     let downloads: Vec<Download> = selection.iter().map(|p| suite.download(p)).collect();
     let paths = host.fetch(&downloads)?;
     Ok(selection

@@ -32,10 +32,7 @@ const REMOVED: &[&str] = &[
 const EMPTIED: &[&str] = &["tmp", "var/tmp", "var/lib/apt/lists", "run"];
 
 /// Logs of the build, and copies that programs leave beside a file they changed.
-const COPIES: &[(&str, &str)] = &[
-    ("var/lib/dpkg", "-old"),
-    ("var/cache/debconf", "-old"),
-];
+const COPIES: &[(&str, &str)] = &[("var/lib/dpkg", "-old"), ("var/cache/debconf", "-old")];
 
 /// Cleans a tree; `epoch` is the time that it shall seem to be from.
 pub fn clean(rootfs: &Rootfs, epoch: i64) -> Result<()> {
@@ -86,7 +83,12 @@ fn has_systemd(rootfs: &Rootfs) -> bool {
 
 /// Removes the logs of the build; those that login programs need to exist are emptied.
 fn logs(rootfs: &Rootfs) -> Result<()> {
-    for name in ["dpkg.log", "alternatives.log", "bootstrap.log", "fontconfig.log"] {
+    for name in [
+        "dpkg.log",
+        "alternatives.log",
+        "bootstrap.log",
+        "fontconfig.log",
+    ] {
         rootfs.remove(format!("var/log/{name}"))?;
     }
     for directory in ["var/log/apt", "var/log/journal"] {
@@ -154,7 +156,12 @@ mod tests {
             rootfs.read_text("etc/shadow").unwrap(),
             "root:*:10:0:99999:7:::\nx:!::\n"
         );
-        for gone in ["etc/ssh/ssh_host_rsa_key", "var/log/dpkg.log", "var/lib/dpkg/status-old", "tmp/x"] {
+        for gone in [
+            "etc/ssh/ssh_host_rsa_key",
+            "var/log/dpkg.log",
+            "var/lib/dpkg/status-old",
+            "tmp/x",
+        ] {
             assert!(!rootfs.exists(gone), "{gone}");
         }
         assert!(rootfs.exists("var/lib/dpkg/status"));

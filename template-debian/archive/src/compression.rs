@@ -81,10 +81,18 @@ mod tests {
     #[test]
     fn every_kind_is_read_back_up_to_its_limit() {
         let text = b"abc".repeat(10_000);
-        for kind in [Compression::None, Compression::Gzip, Compression::Xz, Compression::Zstd] {
+        for kind in [
+            Compression::None,
+            Compression::Gzip,
+            Compression::Xz,
+            Compression::Zstd,
+        ] {
             let bytes = compress(kind, &text);
             assert_eq!(kind.read_all(&bytes, 30_000).unwrap(), text);
-            assert!(kind.read_all(&bytes, 29_999).is_err(), "{kind:?} passed its limit");
+            assert!(
+                kind.read_all(&bytes, 29_999).is_err(),
+                "{kind:?} passed its limit"
+            );
         }
     }
 
@@ -93,7 +101,10 @@ mod tests {
         let text = b"abc".repeat(10_000);
         for kind in [Compression::Gzip, Compression::Xz, Compression::Zstd] {
             let bytes = compress(kind, &text);
-            assert!(kind.read_all(&bytes[..bytes.len() - 9], 1 << 20).is_err(), "{kind:?}");
+            assert!(
+                kind.read_all(&bytes[..bytes.len() - 9], 1 << 20).is_err(),
+                "{kind:?}"
+            );
         }
     }
 }

@@ -8,13 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sampan_core::{Command, Host, rootfs::Rootfs};
 
-use crate::{
-    Error, Result,
-    dpkg_database::Record,
-    packages::Package,
-    relation,
-    resolve::provided,
-};
+use crate::{Error, Result, dpkg_database::Record, packages::Package, relation, resolve::provided};
 
 /// Where a preinst runs; debconf takes the owner of questions from this path.
 const CONTROL_DIRECTORY: &str = "var/lib/dpkg/tmp.ci";
@@ -59,7 +53,8 @@ impl<'a> Configurer<'a> {
             self.rootfs.symlink("mawk", "usr/bin/awk")?;
         }
         if !self.rootfs.exists("etc/localtime") {
-            self.rootfs.symlink("/usr/share/zoneinfo/UTC", "etc/localtime")?;
+            self.rootfs
+                .symlink("/usr/share/zoneinfo/UTC", "etc/localtime")?;
         }
         let first = ["base-passwd", "base-files", "dpkg", "libc6", "perl-base"];
         for name in first.into_iter().filter(|name| has(name)) {
@@ -205,8 +200,10 @@ pub fn batches<'t>(
     required: &[Package<'t>],
     base: &[Package<'t>],
 ) -> Result<Vec<Vec<Package<'t>>>> {
-    let mut rest: BTreeMap<&str, Package<'t>> =
-        base.iter().map(|package| (package.name, *package)).collect();
+    let mut rest: BTreeMap<&str, Package<'t>> = base
+        .iter()
+        .map(|package| (package.name, *package))
+        .collect();
     let mut ready: BTreeSet<&str> = BTreeSet::new();
     let add = |ready: &mut BTreeSet<&'t str>, package: &Package<'t>| -> Result<()> {
         ready.insert(package.name);
@@ -252,13 +249,7 @@ fn wanted_first<'t>(
                 continue;
             }
             for relation in &group {
-                let mut provider = rest.get(relation.name).map(|package| package.name);
-                for other in rest.values().filter(|_| provider.is_none()) {
-                    let names = provided(other)?;
-                    if names.iter().any(|(name, _)| *name == relation.name) {
-                        provider = Some(other.name);
-                    }
-                }
+                let provider = provider_of(rest, relation.name)?;
                 if let Some(provider) = provider.filter(|name| seen.insert(*name)) {
                     found = Some(provider);
                     candidates = vec![provider];
@@ -270,11 +261,24 @@ fn wanted_first<'t>(
     Ok(found)
 }
 
+/// The package of this name, or one that provides it.
+fn provider_of<'t>(rest: &BTreeMap<&'t str, Package<'t>>, name: &str) -> Result<Option<&'t str>> {
+    if let Some(package) = rest.get(name) {
+        return Ok(Some(package.name));
+    }
+    for package in rest.values() {
+        if provided(package)?
+            .iter()
+            .any(|(virtually, _)| *virtually == name)
+        {
+            return Ok(Some(package.name));
+        }
+    }
+    Ok(None)
+}
+
 /// A package and what it needs, as far as it is in `rest`.
-fn closure<'t>(
-    rest: &BTreeMap<&'t str, Package<'t>>,
-    root: &'t str,
-) -> Result<BTreeSet<&'t str>> {
+fn closure<'t>(rest: &BTreeMap<&'t str, Package<'t>>, root: &'t str) -> Result<BTreeSet<&'t str>> {
     let mut names = BTreeSet::new();
     let mut queue = vec![root];
     while let Some(name) = queue.pop() {

@@ -95,7 +95,11 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
 }
@@ -107,10 +111,7 @@ mod tests {
 
     #[test]
     fn a_release_date_is_read() {
-        assert_eq!(
-            parse("Sat, 21 Nov 2026 09:15:44 UTC"),
-            Some(1_795_252_544)
-        );
+        assert_eq!(parse("Sat, 21 Nov 2026 09:15:44 UTC"), Some(1_795_252_544));
         assert_eq!(format(1_795_252_544), "2026-11-21 09:15:44 UTC");
         assert_eq!(parse("Thu, 01 Jan 1970 00:00:00 UTC"), Some(0));
     }

@@ -52,7 +52,8 @@ impl Deb {
             let (name, range) = members.next()?;
             Some((Compression::of(&name, stem)?, range))
         };
-        let control = member("control.tar").ok_or_else(|| bad("it has no control.tar we can read"))?;
+        let control =
+            member("control.tar").ok_or_else(|| bad("it has no control.tar we can read"))?;
         let data = member("data.tar").ok_or_else(|| bad("it has no data.tar we can read"))?;
         Ok(Self {
             what: what.to_owned(),
@@ -150,7 +151,12 @@ mod tests {
 
     #[test]
     fn every_compression_is_read() {
-        for kind in [Compression::None, Compression::Gzip, Compression::Xz, Compression::Zstd] {
+        for kind in [
+            Compression::None,
+            Compression::Gzip,
+            Compression::Xz,
+            Compression::Zstd,
+        ] {
             let bytes = DebBuilder::new("hello", "1.0")
                 .compression(kind)
                 .control_file("postinst", "#!/bin/sh\n", 0o755)
@@ -167,7 +173,10 @@ mod tests {
                 .unwrap()
                 .map(|entry| entry.unwrap().path().unwrap().display().to_string())
                 .collect();
-            assert!(paths.iter().any(|path| path.ends_with("usr/bin/hello")), "{paths:?}");
+            assert!(
+                paths.iter().any(|path| path.ends_with("usr/bin/hello")),
+                "{paths:?}"
+            );
         }
     }
 
@@ -175,7 +184,10 @@ mod tests {
     fn a_cut_off_deb_is_refused() {
         let bytes = DebBuilder::new("hello", "1.0").build();
         for length in [0, 7, 8, 60, 70, bytes.len() - 10] {
-            assert!(Deb::parse(bytes[..length].to_vec(), "hello").is_err(), "{length}");
+            assert!(
+                Deb::parse(bytes[..length].to_vec(), "hello").is_err(),
+                "{length}"
+            );
         }
     }
 

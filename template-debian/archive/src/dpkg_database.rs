@@ -82,10 +82,12 @@ pub fn declared_conffiles(control: &[ControlMember]) -> Vec<(String, bool)> {
     let member = control.iter().find(|member| member.name == "conffiles");
     let text = String::from_utf8_lossy(member.map_or(&[][..], |member| &member.bytes)).into_owned();
     text.lines()
-        .filter_map(|line| match line.trim().strip_prefix("remove-on-upgrade ") {
-            Some(path) => Some((path.trim().to_owned(), true)),
-            None => Some((line.trim().to_owned(), false)),
-        })
+        .map(
+            |line| match line.trim().strip_prefix("remove-on-upgrade ") {
+                Some(path) => (path.trim().to_owned(), true),
+                None => (line.trim().to_owned(), false),
+            },
+        )
         .filter(|(path, _)| path.starts_with('/'))
         .collect()
 }
@@ -95,7 +97,9 @@ pub fn add(rootfs: &Rootfs, records: &[Record<'_>]) -> Result<()> {
     let doing = "cannot write dpkg's database";
     for directory in ["alternatives", "info", "parts", "triggers", "updates"] {
         let path = format!("var/lib/dpkg/{directory}");
-        rootfs.create_dir(&path, 0o755).map_err(Error::rootfs(doing))?;
+        rootfs
+            .create_dir(&path, 0o755)
+            .map_err(Error::rootfs(doing))?;
     }
     let mut placer = Placer::new(rootfs, Existing::Replace);
     let mut status = String::new();
@@ -103,7 +107,11 @@ pub fn add(rootfs: &Rootfs, records: &[Record<'_>]) -> Result<()> {
     let mut named_triggers: BTreeMap<String, String> = BTreeMap::new();
     for record in records {
         let stem = record.stem();
-        for member in record.control.iter().filter(|member| member.name != "control") {
+        for member in record
+            .control
+            .iter()
+            .filter(|member| member.name != "control")
+        {
             let path = format!("var/lib/dpkg/info/{stem}.{}", member.name);
             let metadata = Metadata {
                 mode: member.mode,
@@ -173,7 +181,10 @@ fn status_entry(record: &Record<'_>, status: &mut String) -> Result<()> {
     if !conffiles.is_empty() {
         status.push_str("Conffiles:\n");
         for (path, remove) in conffiles {
-            let hash = record.conffiles.get(&path).map_or("newconffile", String::as_str);
+            let hash = record
+                .conffiles
+                .get(&path)
+                .map_or("newconffile", String::as_str);
             let _ = match remove {
                 true => writeln!(status, " {path} newconffile remove-on-upgrade"),
                 false => writeln!(status, " {path} {hash}"),
@@ -248,7 +259,10 @@ mod tests {
                     "Package: libx\nVersion: 1\nArchitecture: amd64\nPriority: optional\nDescription: x\n y\n",
                 ),
                 member("conffiles", "/etc/x\nremove-on-upgrade /etc/old\n"),
-                member("triggers", "interest-noawait /usr/lib/x\ninterest ldconfig\nactivate foo\n"),
+                member(
+                    "triggers",
+                    "interest-noawait /usr/lib/x\ninterest ldconfig\nactivate foo\n",
+                ),
             ],
             list: vec!["/.".to_owned(), "/etc".to_owned(), "/etc/x".to_owned()],
             conffiles: [("/etc/x".to_owned(), "abc".to_owned())].into(),

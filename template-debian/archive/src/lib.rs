@@ -22,6 +22,7 @@ pub mod deb822;
 pub mod dpkg_database;
 mod error;
 pub mod openpgp;
+pub mod options;
 pub mod packages;
 pub mod relation;
 pub mod release;

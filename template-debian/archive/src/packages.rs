@@ -100,8 +100,9 @@ pub fn is_package_name(name: &str) -> bool {
     bytes
         .next()
         .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-        && bytes
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.'))
+        && bytes.all(|b| {
+            b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.')
+        })
 }
 
 /// Whether a text may stand as an architecture's name.
@@ -125,9 +126,7 @@ pub fn is_archive_path(path: &str) -> bool {
     !path.is_empty()
         && !path.starts_with('/')
         && path.bytes().all(|b| b.is_ascii_graphic())
-        && path
-            .split('/')
-            .all(|part| !matches!(part, "" | "." | ".."))
+        && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
 fn read<'t>(stanza: &deb822::Stanza<'t>, what: &str) -> Result<Package<'t>> {
@@ -176,7 +175,12 @@ fn read<'t>(stanza: &deb822::Stanza<'t>, what: &str) -> Result<Package<'t>> {
     if !is_sha256(package.sha256) {
         return Err(bad("its SHA256 is not one"));
     }
-    if !is_archive_path(package.filename.strip_prefix("./").unwrap_or(package.filename)) {
+    if !is_archive_path(
+        package
+            .filename
+            .strip_prefix("./")
+            .unwrap_or(package.filename),
+    ) {
         return Err(bad("its Filename leads out of the archive"));
     }
     Ok(package)
@@ -196,7 +200,8 @@ mod tests {
 
     #[test]
     fn the_last_and_the_highest_version_are_found() {
-        let text = stanza("a", "2", "a2.deb") + &stanza("b", "1", "b.deb") + &stanza("a", "1", "a1.deb");
+        let text =
+            stanza("a", "2", "a2.deb") + &stanza("b", "1", "b.deb") + &stanza("a", "1", "a1.deb");
         let mut index = Index::default();
         index.add(&text, "Packages").unwrap();
         assert_eq!(index.last("a").unwrap().version, "1");

@@ -162,7 +162,15 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_its_owner() {
-        for bad in ["A", "a (1)", "a (>= 1", "a (>= 1) x", "a:", "../x", "a (>= 1/2)"] {
+        for bad in [
+            "A",
+            "a (1)",
+            "a (>= 1",
+            "a (>= 1) x",
+            "a:",
+            "../x",
+            "a (>= 1/2)",
+        ] {
             let error = single(bad, "package p").unwrap_err().to_string();
             assert!(error.contains("package p"), "{error}");
         }

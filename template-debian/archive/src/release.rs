@@ -43,7 +43,10 @@ impl Release {
         let when = |field: &str| match stanza.get(field) {
             None => Ok(None),
             Some(value) => date::parse(value).map(Some).ok_or_else(|| {
-                bad(format!("its {field} `{}` is not a date", value.escape_debug()))
+                bad(format!(
+                    "its {field} `{}` is not a date",
+                    value.escape_debug()
+                ))
             }),
         };
         let plain = |field: &str| {
@@ -62,7 +65,11 @@ impl Release {
         let listed = architectures.iter().any(|name| name == "all");
         let in_others = stanza
             .get("No-Support-for-Architecture-all")
-            .is_some_and(|value| value.split_ascii_whitespace().any(|word| word == "Packages"));
+            .is_some_and(|value| {
+                value
+                    .split_ascii_whitespace()
+                    .any(|word| word == "Packages")
+            });
         Ok(Self {
             suite: plain("Suite")?,
             codename: plain("Codename")?,
@@ -182,8 +189,13 @@ mod tests {
     fn another_suite_is_refused() {
         let release = release();
         assert!(release.check("trixie", release.date, false, "R").is_ok());
-        let error = release.check("bookworm", release.date, false, "R").unwrap_err();
-        assert!(error.to_string().contains("suite bookworm was asked for"), "{error}");
+        let error = release
+            .check("bookworm", release.date, false, "R")
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("suite bookworm was asked for"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -191,7 +203,10 @@ mod tests {
         let release = release();
         let later = release.date + 8 * 86_400;
         let error = release.check("stable", later, false, "R").unwrap_err();
-        assert!(error.to_string().contains("valid until 2026-11-28"), "{error}");
+        assert!(
+            error.to_string().contains("valid until 2026-11-28"),
+            "{error}"
+        );
         assert!(release.check("stable", later, true, "R").is_ok());
     }
 

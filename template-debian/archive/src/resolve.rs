@@ -129,9 +129,8 @@ impl<'i, 't> Solver<'i, 't> {
                     None => {
                         let (name, version) = (package.name, package.version);
                         let needed = relation::display(&group);
-                        let message = format!(
-                            "cannot install {name}: {name} {version} depends on {needed}"
-                        );
+                        let message =
+                            format!("cannot install {name}: {name} {version} depends on {needed}");
                         return Err(self.unsatisfiable(message, &group));
                     }
                 }
@@ -212,7 +211,11 @@ impl<'i, 't> Solver<'i, 't> {
             return Ok(providers);
         }
         let mut providers = Providers::new();
-        for package in self.index.iter().filter(|package| !package.provides.is_empty()) {
+        for package in self
+            .index
+            .iter()
+            .filter(|package| !package.provides.is_empty())
+        {
             for (name, version) in provided(package)? {
                 providers.entry(name).or_default().push((*package, version));
             }
@@ -238,12 +241,16 @@ impl<'i, 't> Solver<'i, 't> {
             }
         }
         let own = provided(package)?;
-        for other in self.chosen.values().filter(|other| other.name != package.name) {
+        for other in self
+            .chosen
+            .values()
+            .filter(|other| other.name != package.name)
+        {
             for relation in refusals(other)? {
                 let hit = (relation.name == package.name && relation.allows(package.version))
-                    || own
-                        .iter()
-                        .any(|(name, version)| *name == relation.name && serves(&relation, *version));
+                    || own.iter().any(|(name, version)| {
+                        *name == relation.name && serves(&relation, *version)
+                    });
                 if hit {
                     return Ok(Some((relation.to_string(), *other)));
                 }
@@ -258,11 +265,16 @@ impl<'i, 't> Solver<'i, 't> {
         let mut nearest = None;
         for relation in group {
             let name = relation.name;
-            let versions: BTreeSet<&str> =
-                self.index.versions(name).map(|package| package.version).collect();
+            let versions: BTreeSet<&str> = self
+                .index
+                .versions(name)
+                .map(|package| package.version)
+                .collect();
             let versions: Vec<&str> = versions.into_iter().collect();
             if versions.is_empty() {
-                there.push(format!("there is no package {name} and none that provides it"));
+                there.push(format!(
+                    "there is no package {name} and none that provides it"
+                ));
                 nearest = nearest.or_else(|| sampan_core::nearest(name, self.index.names()));
             } else if versions.iter().any(|version| relation.allows(version)) {
                 there.push(format!("{name} conflicts with what is chosen already"));
@@ -318,7 +330,9 @@ mod tests {
     fn solve(stanzas: &[&str], wants: &[&str]) -> std::result::Result<String, String> {
         let text = packages(stanzas);
         let mut index = Index::default();
-        index.add(&text, "Packages").map_err(|error| error.to_string())?;
+        index
+            .add(&text, "Packages")
+            .map_err(|error| error.to_string())?;
         let mut solver = Solver::new(&index, &BTreeMap::new()).map_err(|e| e.to_string())?;
         let solved = wants
             .iter()
@@ -326,8 +340,10 @@ mod tests {
             .and_then(|()| solver.close());
         match solved {
             Ok(set) => {
-                let words: Vec<String> =
-                    set.values().map(|p| format!("{} {}", p.name, p.version)).collect();
+                let words: Vec<String> = set
+                    .values()
+                    .map(|p| format!("{} {}", p.name, p.version))
+                    .collect();
                 Ok(words.join(", "))
             }
             Err(error) => Err(format!("{error} [{}]", error.hint().unwrap_or_default())),
@@ -336,7 +352,11 @@ mod tests {
 
     #[test]
     fn the_highest_version_and_what_it_needs_are_chosen() {
-        let there = ["a\nVersion: 1", "a\nVersion: 2\nDepends: b (>= 1)", "b\nVersion: 1"];
+        let there = [
+            "a\nVersion: 1",
+            "a\nVersion: 2\nDepends: b (>= 1)",
+            "b\nVersion: 1",
+        ];
         assert_eq!(solve(&there, &["a"]).unwrap(), "a 2, b 1");
         assert_eq!(solve(&there, &["a=1"]).unwrap(), "a 1");
     }
@@ -363,7 +383,10 @@ mod tests {
             "cannot install a: a 1 depends on b (>= 2), but of b there is only 1 []"
         );
         let error = solve(&["nano\nVersion: 1"], &["nanno"]).unwrap_err();
-        assert!(error.contains("no package nanno") && error.contains("`nano`"), "{error}");
+        assert!(
+            error.contains("no package nanno") && error.contains("`nano`"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -28,14 +28,20 @@ pub enum Component<'k> {
 
 /// Everything in a key that might make signatures.
 pub fn components(key: &SignedPublicKey) -> impl Iterator<Item = Component<'_>> {
-    std::iter::once(Component::Primary(key))
-        .chain(key.public_subkeys.iter().map(move |sub| Component::Subkey(key, sub)))
+    std::iter::once(Component::Primary(key)).chain(
+        key.public_subkeys
+            .iter()
+            .map(move |sub| Component::Subkey(key, sub)),
+    )
 }
 
 /// The short form that people compare: `0x` and the last 16 digits of a fingerprint.
 pub fn id_of(fingerprint: &[u8]) -> String {
     let tail = fingerprint.len().saturating_sub(8);
-    let digits: String = fingerprint[tail..].iter().map(|b| format!("{b:02X}")).collect();
+    let digits: String = fingerprint[tail..]
+        .iter()
+        .map(|b| format!("{b:02X}"))
+        .collect();
     format!("0x{digits}")
 }
 
@@ -108,7 +114,9 @@ fn check_primary(key: &SignedPublicKey, own: &Signature, made: i64, now: i64) ->
 
 fn check_subkey(key: &SignedPublicKey, sub: &SignedPublicSubKey, made: i64, now: i64) -> Verdict {
     let good = |signature: &&Signature| {
-        signature.verify_subkey_binding(&key.primary_key, &sub.key).is_ok()
+        signature
+            .verify_subkey_binding(&key.primary_key, &sub.key)
+            .is_ok()
     };
     let revoked = sub
         .signatures
@@ -149,7 +157,9 @@ fn primary_signature(key: &SignedPublicKey, now: i64) -> std::result::Result<&Si
         .filter(|signature| signature.verify_key(primary).is_ok());
     let users = key.details.users.iter().flat_map(|user| {
         let good = move |signature: &&Signature| {
-            signature.verify_certification(primary, Tag::UserId, &user.id).is_ok()
+            signature
+                .verify_certification(primary, Tag::UserId, &user.id)
+                .is_ok()
         };
         let revoked = user
             .signatures
@@ -173,14 +183,16 @@ fn primary_signature(key: &SignedPublicKey, now: i64) -> std::result::Result<&Si
 
 /// A self-signature that can count: strong, already made, not expired.
 fn is_current(signature: &Signature, now: i64) -> bool {
-    let over = signature
-        .signature_expiration_time()
-        .is_some_and(|span| span.as_secs() != 0 && created(signature) + i64::from(span.as_secs()) <= now);
+    let over = signature.signature_expiration_time().is_some_and(|span| {
+        span.as_secs() != 0 && created(signature) + i64::from(span.as_secs()) <= now
+    });
     check_hash(signature).is_ok() && created(signature) <= now + CLOCK_SKEW && !over
 }
 
 fn created(signature: &Signature) -> i64 {
-    signature.created().map_or(0, |time| i64::from(time.as_secs()))
+    signature
+        .created()
+        .map_or(0, |time| i64::from(time.as_secs()))
 }
 
 fn has_flags(signature: &Signature) -> bool {
@@ -200,7 +212,10 @@ fn check_time(key: &impl KeyDetails, own: &Signature, made: i64, now: i64) -> Ve
             date::format(born)
         ));
     }
-    match own.key_expiration_time().map(|span| i64::from(span.as_secs())) {
+    match own
+        .key_expiration_time()
+        .map(|span| i64::from(span.as_secs()))
+    {
         None | Some(0) => Ok(()),
         Some(span) if born + span <= made.max(now) => {
             Err(format!("expired on {}", date::format(born + span)))
@@ -215,7 +230,9 @@ fn check_strength(key: &impl KeyDetails) -> Verdict {
             // Two lengths of two bytes and an exponent of at most eight stand beside the modulus.
             let bytes = key.public_params().write_len();
             if bytes < RSA_BITS / 8 {
-                return Err(format!("an RSA key of fewer than {RSA_BITS} bits is too weak"));
+                return Err(format!(
+                    "an RSA key of fewer than {RSA_BITS} bits is too weak"
+                ));
             }
             Ok(())
         }

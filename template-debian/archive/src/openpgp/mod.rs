@@ -7,6 +7,8 @@
 mod certificate;
 mod keyring;
 
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use certificate::id_of as key_id;
 pub use keyring::Keyring;
 
 use crate::Result;

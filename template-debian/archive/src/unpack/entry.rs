@@ -22,7 +22,6 @@ pub(super) struct Entry<'e, 'a, R: Read> {
     pub metadata: Metadata,
     kind: tar::EntryType,
     target: PathBuf,
-    device: u64,
     reader: &'e mut tar::Entry<'a, R>,
 }
 
@@ -50,17 +49,12 @@ impl<'e, 'a, R: Read> Entry<'e, 'a, R> {
             mtime: mtime(header)?,
             xattrs: Vec::new(),
         };
-        let device = match (header.device_major()?, header.device_minor()?) {
-            (Some(major), Some(minor)) => (u64::from(major) << 8) | u64::from(minor),
-            _ => 0,
-        };
         Ok(Self {
             path: merged(Path::new(plain)),
             kind: header.entry_type(),
             target: reader.link_name()?.map(Into::into).unwrap_or_default(),
             listed,
             metadata,
-            device,
             reader,
         })
     }
@@ -91,7 +85,8 @@ impl<'e, 'a, R: Read> Entry<'e, 'a, R> {
             tar::EntryType::Fifo => Kind::Fifo,
             tar::EntryType::Block | tar::EntryType::Char => Kind::Device {
                 block: self.kind == tar::EntryType::Block,
-                device: self.device,
+                // Which one does not matter: the placer refuses them all.
+                device: 0,
             },
             _ => Kind::File {
                 size,

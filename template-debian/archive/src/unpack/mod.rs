@@ -62,7 +62,9 @@ pub fn unpack<'t>(
 ) -> Result<Vec<Record<'t>>> {
     let mut order: Vec<usize> = (0..packages.len()).collect();
     order.sort_by_key(|index| std::cmp::Reverse(packages[*index].package.size));
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(8);
+    let threads = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(8);
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
     let claims = Claims::default();
@@ -71,7 +73,8 @@ pub fn unpack<'t>(
     let mut failure: Option<(usize, Error)> = None;
     thread::scope(|scope| {
         for _ in 0..threads {
-            let (sender, order, next, stop, claims) = (sender.clone(), &order, &next, &stop, &claims);
+            let (sender, order, next, stop, claims) =
+                (sender.clone(), &order, &next, &stop, &claims);
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     let Some(index) = order.get(next.fetch_add(1, Ordering::Relaxed)) else {
@@ -145,15 +148,24 @@ impl Claims {
         let first = *files.entry(path.to_owned()).or_insert(index);
         drop(files);
         if first != index {
-            let mut contested = self.contested.lock().unwrap_or_else(PoisonError::into_inner);
-            contested.entry(path.to_owned()).or_default().extend([first, index]);
+            let mut contested = self
+                .contested
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            contested
+                .entry(path.to_owned())
+                .or_default()
+                .extend([first, index]);
         }
         first == index
     }
 
     /// Whether the directory is new; the first to ask must not have made it yet.
     fn is_new_directory(&self, rootfs: &Rootfs, path: &Path) -> bool {
-        let mut directories = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut directories = self
+            .directories
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let stood = directories
             .entry(path.to_owned())
             .or_insert_with(|| rootfs.is_dir(path));
@@ -184,7 +196,8 @@ fn unpack_one(rootfs: &Rootfs, ready: &Ready<'_>, index: usize, claims: &Claims)
         one.list.push(entry.listed.clone());
         if entry.is_directory() {
             if claims.is_new_directory(rootfs, &entry.path) {
-                one.directories.push((entry.path.clone(), entry.metadata.clone()));
+                one.directories
+                    .push((entry.path.clone(), entry.metadata.clone()));
             }
         } else if !claims.claim(&entry.path, index) {
             continue;
@@ -222,7 +235,10 @@ fn settle_contests(
     unpacked: &mut BTreeMap<usize, One>,
     claims: Claims,
 ) -> Result<()> {
-    let contested = claims.contested.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let contested = claims
+        .contested
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
     for (path, rivals) in contested {
         let names = |index: &usize| packages[*index].package.name;
         let mut winner = None;
@@ -241,14 +257,18 @@ fn settle_contests(
             let names: Vec<&str> = rivals.iter().map(names).collect();
             return Err(Error::malformed(
                 format!("the packages {}", names.join(" and ")),
-                format!("both have /{} and none of them Replaces the other", path.display()),
+                format!(
+                    "both have /{} and none of them Replaces the other",
+                    path.display()
+                ),
             ));
         };
         place_again(rootfs, &packages[winner], &path)?;
         let listed = format!("/{}", path.display());
         for rival in rivals.iter().filter(|rival| **rival != winner) {
             if let Some(one) = unpacked.get_mut(rival) {
-                one.list.retain(|name| merged(Path::new(&name[1..])) != path);
+                one.list
+                    .retain(|name| merged(Path::new(&name[1..])) != path);
                 one.conffiles.remove(&listed);
             }
         }
@@ -274,7 +294,10 @@ fn place_again(rootfs: &Rootfs, ready: &Ready<'_>, path: &Path) -> Result<()> {
         if entry.path == path && !entry.is_directory() {
             entry
                 .place(&mut placer, false)
-                .map_err(Error::rootfs(format!("cannot unpack {}", ready.package.name)))?;
+                .map_err(Error::rootfs(format!(
+                    "cannot unpack {}",
+                    ready.package.name
+                )))?;
         }
     }
     Ok(())
@@ -340,7 +363,9 @@ mod tests {
             merge_usr(&rootfs, "amd64").unwrap();
             let records = unpack(&rootfs, &ready, false, &mut |_| Ok(()));
             let records = records.map_err(|error| error.to_string())?;
-            let named = records.into_iter().map(|r| (r.package.name.to_owned(), r.list));
+            let named = records
+                .into_iter()
+                .map(|r| (r.package.name.to_owned(), r.list));
             Ok(named.collect())
         }
 

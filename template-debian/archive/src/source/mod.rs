@@ -254,3 +254,6 @@ fn unknown_suite(error: Error, wanted: &Wanted) -> Error {
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

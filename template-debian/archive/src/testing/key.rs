@@ -1,0 +1,203 @@
+//! Keys that sign made-up archives, good ones and bad ones.
+
+use pgp::{
+    composed::{
+        ArmorOptions, CleartextSignedMessage, KeyType, SecretKeyParamsBuilder, SignedKeyDetails,
+        SignedPublicKey,
+    },
+    crypto::hash::HashAlgorithm,
+    packet::{
+        KeyFlags, SecretKey, Signature, SignatureConfig, SignatureType, Subpacket, SubpacketData,
+        UserId,
+    },
+    ser::Serialize,
+    types::{Duration, KeyDetails, Password, SignedUser, Tag, Timestamp},
+};
+
+use crate::{date, openpgp::key_id};
+
+/// A key and how it behaves.
+#[derive(Debug, Clone)]
+pub struct Key {
+    secret: SecretKey,
+    created: i64,
+    expires: Option<i64>,
+    may_sign: bool,
+    revoked: bool,
+    signs_at: Option<i64>,
+    hash: HashAlgorithm,
+}
+
+impl Key {
+    /// A fresh key, made a year ago, without an end.
+    pub fn generate() -> Self {
+        Self::generate_at(date::now() - 365 * 86_400)
+    }
+
+    /// A fresh key that says it was made at `created` (seconds since 1970).
+    pub fn generate_at(created: i64) -> Self {
+        Self::generate_kind(KeyType::Ed25519Legacy, created)
+    }
+
+    fn generate_kind(kind: KeyType, created: i64) -> Self {
+        let secret = SecretKeyParamsBuilder::default()
+            .key_type(kind)
+            .can_sign(true)
+            .can_certify(true)
+            .created_at(timestamp(created))
+            .primary_user_id("made up for a test".to_owned())
+            .build()
+            .expect("fixed parameters")
+            .generate(rand::thread_rng())
+            .expect("a key");
+        Self {
+            secret: secret.primary_key.clone(),
+            created,
+            expires: None,
+            may_sign: true,
+            revoked: false,
+            signs_at: None,
+            hash: HashAlgorithm::Sha512,
+        }
+    }
+
+    /// The same key, over at `at`.
+    #[must_use]
+    pub fn expires(mut self, at: i64) -> Self {
+        self.expires = Some(at);
+        self
+    }
+
+    /// The same key, revoked by its owner.
+    #[must_use]
+    pub fn revoked(mut self) -> Self {
+        self.revoked = true;
+        self
+    }
+
+    /// The same key without the flag that lets it sign documents.
+    #[must_use]
+    pub fn without_sign_flag(mut self) -> Self {
+        self.may_sign = false;
+        self
+    }
+
+    /// The same key, whose signatures say that they were made at `at`.
+    #[must_use]
+    pub fn signs_at(mut self, at: i64) -> Self {
+        self.signs_at = Some(at);
+        self
+    }
+
+    /// A fresh key, made a year ago, that signs over SHA-1.
+    pub fn generate_for_sha1() -> Self {
+        let created = date::now() - 365 * 86_400;
+        Self {
+            hash: HashAlgorithm::Sha1,
+            // rpgp makes such signatures with RSA only.
+            ..Self::generate_kind(KeyType::Rsa(2048), created)
+        }
+    }
+
+    /// Its id as errors show it.
+    pub fn id(&self) -> String {
+        key_id(self.secret.public_key().fingerprint().as_bytes())
+    }
+
+    /// The public key as a keyring holds it.
+    pub fn public(&self) -> Vec<u8> {
+        self.certificate().to_bytes().expect("into memory")
+    }
+
+    /// The public key in armor.
+    pub fn public_armored(&self) -> String {
+        let options = ArmorOptions::default();
+        self.certificate()
+            .to_armored_string(options)
+            .expect("into memory")
+    }
+
+    fn certificate(&self) -> SignedPublicKey {
+        let public = self.secret.public_key();
+        let password = Password::empty();
+        let id = UserId::from_str(Default::default(), "made up for a test").expect("a user id");
+        let mut flags = KeyFlags::default();
+        flags.set_certify(true);
+        flags.set_sign(self.may_sign);
+        let mut packets = vec![SubpacketData::KeyFlags(flags)];
+        if let Some(at) = self.expires {
+            let span = u32::try_from(at - self.created).expect("a span that fits");
+            packets.push(SubpacketData::KeyExpirationTime(Duration::from_secs(span)));
+        }
+        let own = self
+            .config(
+                SignatureType::CertPositive,
+                HashAlgorithm::Sha512,
+                self.created,
+                packets,
+            )
+            .sign_certification(&self.secret, public, &password, Tag::UserId, &id)
+            .expect("a self-signature");
+        let revocations = self.revoked.then(|| {
+            self.config(
+                SignatureType::KeyRevocation,
+                HashAlgorithm::Sha512,
+                self.created,
+                vec![],
+            )
+            .sign_key(&self.secret, &password, public)
+            .expect("a revocation")
+        });
+        let details = SignedKeyDetails::new(
+            revocations.into_iter().collect(),
+            vec![],
+            vec![SignedUser::new(id, vec![own])],
+            vec![],
+        );
+        SignedPublicKey::new(public.clone(), details, vec![])
+    }
+
+    fn config(
+        &self,
+        kind: SignatureType,
+        hash: HashAlgorithm,
+        at: i64,
+        more: Vec<SubpacketData>,
+    ) -> SignatureConfig {
+        let mut config = SignatureConfig::v4(kind, self.secret.algorithm(), hash);
+        config.hashed_subpackets = [
+            SubpacketData::SignatureCreationTime(timestamp(at)),
+            SubpacketData::IssuerFingerprint(self.secret.fingerprint()),
+        ]
+        .into_iter()
+        .chain(more)
+        .map(|data| Subpacket::regular(data).expect("a subpacket"))
+        .collect();
+        config
+    }
+
+    fn sign(&self, text: &str) -> Signature {
+        let at = self.signs_at.unwrap_or_else(date::now);
+        self.config(SignatureType::Text, self.hash, at, vec![])
+            .sign(&self.secret, &Password::empty(), text.as_bytes())
+            .expect("a signature")
+    }
+}
+
+/// The public keys together, as a keyring file.
+pub fn keyring(keys: &[Key]) -> Vec<u8> {
+    keys.iter().flat_map(Key::public).collect()
+}
+
+/// `text` in a cleartext-signed message with a signature by each key.
+pub fn sign_cleartext(text: &str, keys: &[Key]) -> Vec<u8> {
+    CleartextSignedMessage::new_many(text, |text| {
+        Ok(keys.iter().map(|key| key.sign(text)).collect())
+    })
+    .and_then(|message| message.to_armored_bytes(ArmorOptions::default()))
+    .expect("a signed message")
+}
+
+fn timestamp(seconds: i64) -> Timestamp {
+    Timestamp::from_secs(u32::try_from(seconds).expect("a time that fits"))
+}

@@ -1,0 +1,16 @@
+//! A synthetic, signed Debian archive for tests: keys, .debs, indices, InRelease.
+//!
+//! Behind the feature `testing`. Everything in here panics when it fails, as a test does: that is
+//! why `expect` stands here without further proof.
+
+mod deb;
+#[cfg(test)]
+mod host;
+mod key;
+mod mirror;
+
+pub use deb::{DebBuilder, compress};
+#[cfg(test)]
+pub(crate) use host::{ADDRESS, MemoryHost};
+pub use key::{Key, keyring, sign_cleartext};
+pub use mirror::{BuiltMirror, Mirror};

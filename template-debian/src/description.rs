@@ -1,0 +1,75 @@
+//! What the template says about itself.
+
+use sampan_core::{Description, OptionKind, OptionSpec};
+use sampan_debian_archive::{options, selection::CONTAINER};
+
+/// The template's data.
+pub fn description() -> Description {
+    let mut description = Description::new(
+        "debian",
+        env!("CARGO_PKG_VERSION"),
+        "Debian, from its verified archive",
+    );
+    description.licence = env!("CARGO_PKG_LICENSE").to_owned();
+    let variant = format!(
+        "What to install: minbase (required packages and apt), standard (and the important ones: \
+         debootstrap's default), container (minbase and {})",
+        CONTAINER.join(", ")
+    );
+    description.options = vec![
+        options::suite(),
+        OptionSpec::new("variant", OptionKind::Text, variant)
+            .default("container")
+            .allowed(["minbase", "standard", "container"]),
+        OptionSpec::new(
+            "include",
+            OptionKind::List,
+            "More packages, real or virtual, with what they depend on; NAME=VERSION for a version",
+        ),
+        options::components(),
+    ];
+    description.options.extend(options::archive());
+    description.options.extend([
+        OptionSpec::new(
+            "hostname",
+            OptionKind::Text,
+            "The container's host name, if not its name",
+        )
+        .per_container(),
+        OptionSpec::new(
+            "ssh-key",
+            OptionKind::File,
+            "Public keys that may log in as root with SSH (authorized_keys); include \
+             openssh-server for that",
+        )
+        .per_container(),
+        OptionSpec::new(
+            "timezone",
+            OptionKind::Text,
+            "Time zone, such as Europe/Paris; the suite's default is UTC",
+        )
+        .per_container(),
+    ]);
+    description
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sampan_core::Options;
+
+    #[test]
+    fn the_defaults_are_a_stable_container_of_main() {
+        let options = Options::parse::<&str>(&description(), &[]).unwrap();
+        assert_eq!(options.get("suite"), Some("stable"));
+        assert_eq!(options.get("variant"), Some("container"));
+        assert_eq!(options.list("components"), ["main"]);
+        assert_eq!(options.get("keyring"), None);
+    }
+
+    #[test]
+    fn a_wrong_variant_is_refused_with_the_nearest() {
+        let error = Options::parse(&description(), &["variant=minbsae"]).unwrap_err();
+        assert!(error.hint().unwrap().contains("minbase"));
+    }
+}

@@ -1,0 +1,77 @@
+//! What a Debian guest needs so that it boots cleanly in a container.
+
+use sampan_core::{Rootfs, TemplateError};
+
+/// Units that cannot work in a user namespace. systemd has conditions for most others; these it
+/// tries, fails, and then calls the whole system `degraded`.
+const MASKED: &[&str] = &[
+    // The kernel lets only the machine's own root mount these file systems.
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "dev-hugepages.mount",
+];
+
+/// What init is in a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Init {
+    /// systemd is /sbin/init.
+    Systemd,
+    /// Something else is.
+    Other,
+    /// Nothing is: minbase without more.
+    None,
+}
+
+/// Looks at /sbin/init.
+pub fn init(rootfs: &Rootfs) -> Init {
+    // A link to systemd in systemd-sysv, a program in sysvinit-core.
+    match rootfs.read_link("usr/sbin/init") {
+        Ok(target) if target.ends_with("systemd") => Init::Systemd,
+        _ if rootfs.exists("usr/sbin/init") || rootfs.exists("sbin/init") => Init::Other,
+        _ => Init::None,
+    }
+}
+
+/// Prepares systemd for life in a container.
+pub fn prepare_systemd(rootfs: &Rootfs) -> Result<(), TemplateError> {
+    for unit in MASKED {
+        rootfs.symlink("/dev/null", format!("etc/systemd/system/{unit}"))?;
+    }
+    // Root's password is locked, so that a login prompt would be of no use; and who can reach the
+    // console could as well enter the container from outside.
+    rootfs.write(
+        "etc/systemd/system/console-getty.service.d/sampan.conf",
+        "[Service]\n\
+         ExecStart=\n\
+         ExecStart=-/sbin/agetty --autologin root --noclear --keep-baud - 115200,38400,9600 $TERM\n",
+        0o644,
+    )?;
+    Ok(())
+}
+
+/// The `lxc.*` keys that an init needs.
+pub fn config(init: Init) -> Vec<(String, String)> {
+    match init {
+        // systemd(1): halt on SIGRTMIN+3, and SIGINT (the runtime's default) reboots.
+        Init::Systemd => vec![("lxc.signal.halt".to_owned(), "SIGRTMIN+3".to_owned())],
+        Init::Other | Init::None => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn init_is_recognised() {
+        let directory = tempfile::tempdir().unwrap();
+        let rootfs = Rootfs::open(directory.path()).unwrap();
+        assert_eq!(init(&rootfs), Init::None);
+        rootfs
+            .symlink("/lib/systemd/systemd", "usr/sbin/init")
+            .unwrap();
+        assert_eq!(init(&rootfs), Init::Systemd);
+        rootfs.write("usr/sbin/init", "", 0o755).unwrap();
+        assert_eq!(init(&rootfs), Init::Other);
+    }
+}
