@@ -136,6 +136,11 @@ impl Options {
         self.0.insert(name.into(), value.into());
     }
 
+    /// Takes a value away.
+    pub fn unset(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
     /// All values, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0

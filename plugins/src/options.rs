@@ -23,6 +23,9 @@ pub struct ResolvedOptions {
     pub options: Options,
     /// The person's files and their names in the worker.
     pub files: Vec<(PathBuf, String)>,
+    /// Mirrors that the person or the machine chose. A template's own default is none of them: it
+    /// must not choose what the host reads for it.
+    pub mirrors: Vec<String>,
     /// What of all this changes the image, for its key: files by the hash of their contents.
     pub identity: Vec<(String, String)>,
 }
@@ -50,6 +53,7 @@ pub fn resolve(
         });
     }
     let mut files = Vec::new();
+    let mut mirrors = Vec::new();
     let mut identity = Vec::new();
     for option in &description.options {
         let given = words.iter().any(|word| {
@@ -64,12 +68,21 @@ pub fn resolve(
                 .filter(|mirror| !mirror.is_empty())
                 .or_else(|| apt_mirror(etc_apt, of));
             if let Some(mirror) = mirror {
-                options.set(&option.name, mirror.trim_end_matches('/'));
+                let mirror = mirror.trim_end_matches('/');
+                options.set(&option.name, mirror);
+                mirrors.push(mirror.to_owned());
             }
+        }
+        if option.kind == OptionKind::File && !given {
+            // Whatever the template declares: no file is lent that nobody named.
+            options.unset(&option.name);
         }
         let Some(value) = options.get(&option.name).map(str::to_owned) else {
             continue;
         };
+        if option.kind == OptionKind::Mirror && given {
+            mirrors.push(value.clone());
+        }
         let identified = if option.kind == OptionKind::File {
             let (path, hash) = read_file(&option.name, &value)?;
             options.set(&option.name, format!("{FILES}/{}", option.name));
@@ -86,6 +99,7 @@ pub fn resolve(
         arch,
         options,
         files,
+        mirrors,
         identity,
     })
 }
@@ -126,4 +140,46 @@ fn read_file(option: &str, value: &str) -> Result<(PathBuf, String), PluginError
         return Err(refused("that file is larger than 16 MiB".to_owned()));
     }
     Ok((path, crate::download::hex(&Sha256::digest(&bytes))))
+}
+
+#[cfg(test)]
+mod tests {
+    use sampan_core::{Description, OptionSpec};
+
+    use super::*;
+    use crate::Found;
+
+    fn template(options: Vec<OptionSpec>) -> Template {
+        let mut description = Description::new("t", "1", "");
+        description.options = options;
+        Template {
+            found: Found {
+                name: "t".to_owned(),
+                path: PathBuf::new(),
+                shadowed: false,
+            },
+            abi_version: String::new(),
+            description,
+        }
+    }
+
+    #[test]
+    fn a_templates_own_defaults_open_no_file_of_the_host() {
+        let template = template(vec![
+            OptionSpec::new("mirror", OptionKind::Mirror, "").default("file:///"),
+            OptionSpec::new("keys", OptionKind::File, "").default("/etc/shadow"),
+        ]);
+        let resolved = resolve(&template, Some("amd64"), &[], Path::new("/nowhere")).unwrap();
+        assert!(resolved.mirrors.is_empty(), "{:?}", resolved.mirrors);
+        assert!(resolved.files.is_empty(), "{:?}", resolved.files);
+        assert_eq!(resolved.options.get("keys"), None);
+    }
+
+    #[test]
+    fn a_mirror_that_was_named_counts() {
+        let template = template(vec![OptionSpec::new("mirror", OptionKind::Mirror, "")]);
+        let words = ["mirror=file:///srv/mirror/".to_owned()];
+        let resolved = resolve(&template, Some("amd64"), &words, Path::new("/nowhere")).unwrap();
+        assert_eq!(resolved.mirrors, ["file:///srv/mirror"]);
+    }
 }

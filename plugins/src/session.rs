@@ -21,7 +21,7 @@ use sampan_core::{
 use sampan_runtime::{Ended as Status, IdRange, sandbox::Sandbox};
 
 use crate::{
-    Cancellation, Downloader, PluginError, Reporter,
+    Cancellation, Downloader, PluginError, Reporter, ResolvedOptions,
     find::Found,
     protocol::{
         self, Answer, Call, DOWNLOADS, Ended, FILES, FromWorker, Incoming, PLUGIN, Reply, SOCKET,
@@ -65,16 +65,13 @@ pub struct Template {
     pub description: Description,
 }
 
-/// A file of the person's that a template may read, and the name it has in the worker.
-pub(crate) type LentFile = (PathBuf, String);
-
 impl Session<'_> {
     /// Asks a library what it is.
     ///
     /// # Errors
     /// When it is not safe to load, is no template, or does not answer.
     pub fn describe(&self, found: &Found) -> Result<Template, PluginError> {
-        match self.call(found, &Call::Describe, None, &[], &[])? {
+        match self.call(found, &Call::Describe, None, None)? {
             Answer::Description {
                 abi_version,
                 description,
@@ -99,12 +96,10 @@ impl Session<'_> {
     pub(crate) fn fingerprint(
         &self,
         template: &Template,
-        request: &Request,
-        files: &[LentFile],
+        options: &ResolvedOptions,
     ) -> Result<Option<String>, PluginError> {
-        let call = Call::Fingerprint(request.clone());
-        let mirrors = mirrors(template, &request.options);
-        match self.call(&template.found, &call, None, files, &mirrors)? {
+        let call = Call::Fingerprint(request(options));
+        match self.call(&template.found, &call, None, Some(options))? {
             Answer::Fingerprint(fingerprint) => Ok(fingerprint),
             _ => Err(unexpected(&template.found)),
         }
@@ -114,31 +109,35 @@ impl Session<'_> {
     pub(crate) fn build(
         &self,
         template: &Template,
-        request: &Request,
-        files: &[LentFile],
+        options: &ResolvedOptions,
         rootfs: &Path,
     ) -> Result<BuildOutcome, PluginError> {
-        let call = Call::Build(request.clone());
-        let mirrors = mirrors(template, &request.options);
-        match self.call(&template.found, &call, Some(rootfs), files, &mirrors)? {
+        let call = Call::Build(request(options));
+        match self.call(&template.found, &call, Some(rootfs), Some(options))? {
             Answer::Built(outcome) => Ok(outcome),
             _ => Err(unexpected(&template.found)),
         }
     }
 
-    /// Has the template make the tree at `rootfs` one container's own.
+    /// Has the template make the tree at `rootfs` the own of the container `name`.
     ///
     /// # Errors
     /// When the template fails or its worker dies; the tree is then in no known state.
     pub fn configure(
         &self,
         template: &Template,
-        container: &ContainerRequest,
-        files: &[(PathBuf, String)],
+        options: &ResolvedOptions,
+        name: &str,
+        privileged: bool,
         rootfs: &Path,
     ) -> Result<ConfigureOutcome, PluginError> {
-        let call = Call::Configure(container.clone());
-        match self.call(&template.found, &call, Some(rootfs), files, &[])? {
+        let call = Call::Configure(ContainerRequest {
+            name: name.to_owned(),
+            arch: options.arch.clone(),
+            options: options.options.clone(),
+            privileged,
+        });
+        match self.call(&template.found, &call, Some(rootfs), Some(options))? {
             Answer::Configured(outcome) => Ok(outcome),
             _ => Err(unexpected(&template.found)),
         }
@@ -149,8 +148,7 @@ impl Session<'_> {
         found: &Found,
         call: &Call,
         rootfs: Option<&Path>,
-        files: &[LentFile],
-        mirrors: &[String],
+        options: Option<&ResolvedOptions>,
     ) -> Result<Answer, PluginError> {
         let library = trust::check(&found.path).map_err(|reason| PluginError::Untrusted {
             path: found.path.clone(),
@@ -178,7 +176,7 @@ impl Session<'_> {
             let downloads = self.downloader.directory().to_owned();
             sandbox.read_only.push((downloads, DOWNLOADS.into()));
         }
-        for (host, name) in files {
+        for (host, name) in options.map(|options| &options.files).into_iter().flatten() {
             let inside = Path::new(FILES).join(name);
             sandbox.read_only.push((host.clone(), inside));
         }
@@ -193,7 +191,7 @@ impl Session<'_> {
             session: self,
             found,
             call,
-            mirrors,
+            mirrors: options.map_or(&[], |options| &options.mirrors),
             stream: ours,
             output: File::from(OwnedFd::from(output)),
             output_open: true,
@@ -386,7 +384,9 @@ impl Conversation<'_> {
     }
 
     fn died(&mut self, status: Option<Status>) -> PluginError {
-        while self.output_open {
+        // All that it wrote is in the pipe by now. The pipe's end is not waited for: a worker may
+        // have sent a copy of the other side through the socket, to hold it open.
+        while self.output_open && readable(&self.output) {
             self.output_open = self.lines.take(&mut self.output);
         }
         PluginError::Died {
@@ -403,6 +403,11 @@ impl Conversation<'_> {
             last_lines: self.lines.last(),
         }
     }
+}
+
+fn readable(file: &File) -> bool {
+    let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
 fn signal_name(number: i32) -> String {
@@ -473,19 +478,11 @@ fn printable(text: &str) -> String {
         .collect()
 }
 
-/// The mirrors that a person or the host chose: only below these is a file: address read.
-fn mirrors(template: &Template, options: &sampan_core::Options) -> Vec<String> {
-    let is_mirror = |name: &str| {
-        template
-            .description
-            .option(name)
-            .is_some_and(|option| option.kind == sampan_core::OptionKind::Mirror)
-    };
-    options
-        .iter()
-        .filter(|(name, _)| is_mirror(name))
-        .map(|(_, value)| value.to_owned())
-        .collect()
+fn request(options: &ResolvedOptions) -> Request {
+    Request {
+        arch: options.arch.clone(),
+        options: options.options.clone(),
+    }
 }
 
 fn unexpected(found: &Found) -> PluginError {

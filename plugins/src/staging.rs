@@ -24,14 +24,13 @@ pub(crate) struct Staging {
 }
 
 impl Staging {
-    /// Makes a fresh directory (mode 0700) below `parent` and sweeps what others left there.
+    /// Makes a fresh directory (mode 0700) below `parent`.
     pub(crate) fn create(parent: &Path) -> Result<Self, PluginError> {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o755)
             .create(parent)
             .map_err(PluginError::io("create", parent))?;
-        sweep(parent)?;
         loop {
             let path = parent.join(format!("{:016x}", rand::random::<u64>()));
             std::fs::DirBuilder::new()
@@ -64,24 +63,26 @@ impl Drop for Staging {
     }
 }
 
-/// Removes every directory below `parent` whose owner is gone.
+/// Removes every directory below `parent` whose owner is gone. One that cannot be removed does not
+/// keep the others; the last such error is answered.
 pub(crate) fn sweep(parent: &Path) -> Result<(), PluginError> {
     let entries = match parent.read_dir() {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(PluginError::io("read the directory", parent)(error)),
     };
+    let mut result = Ok(());
     for entry in entries.flatten() {
         let path = entry.path();
         let Ok(directory) = File::open(&path) else {
             continue;
         };
         match directory.try_lock() {
-            Ok(()) => remove(parent, &path)?,
+            Ok(()) => result = remove(parent, &path).and(result),
             Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
         }
     }
-    Ok(())
+    result
 }
 
 /// The tree may hold anything a template put there: removed without following a link.
@@ -120,6 +121,7 @@ mod tests {
         std::fs::create_dir_all(parent.path().join("left/over")).unwrap();
         let first = Staging::create(parent.path()).unwrap();
         let second = Staging::create(parent.path()).unwrap();
+        sweep(parent.path()).unwrap();
         assert!(first.path().exists() && second.path().exists());
         assert_eq!(parent.path().read_dir().unwrap().count(), 2);
     }

@@ -23,14 +23,19 @@ fn systemd_guest_reaches_running(suite: &str) {
         "--start",
     ])
     .ok();
-    let ran = env.sampan(&[
+    // Until the bus is there, systemctl has nobody to ask.
+    let ask = [
         "exec",
         suite,
         "--",
         "systemctl",
         "is-system-running",
         "--wait",
-    ]);
+    ];
+    let ran = wait_until(Duration::from_secs(120), || {
+        Some(env.sampan(&ask)).filter(|ran| !matches!(ran.stdout.trim(), "" | "offline"))
+    })
+    .expect("systemd answers");
     if ran.stdout.trim() != "running" {
         let failed = env.sampan(&["exec", suite, "--", "systemctl", "--failed", "--no-pager"]);
         panic!("systemd says {}: {}", ran.stdout, failed.stdout);

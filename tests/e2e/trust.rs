@@ -122,7 +122,7 @@ fn a_tampered_release_is_refused() {
 
 #[test]
 fn tampered_package_lists_are_refused() {
-    let mirror = mirror().build().tamper("Packages", |bytes| {
+    let mirror = mirror().build().tamper("/binary-", |bytes| {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
     });
@@ -175,7 +175,7 @@ fn an_expired_a_revoked_and_a_weakly_signing_key_are_refused() {
     for (key, word) in [
         (Key::generate().expires(now - 86_400), "expired"),
         (Key::generate().revoked(), "revoked"),
-        (Key::generate().signs_with_sha1(), "SHA1"),
+        (Key::generate_for_sha1(), "SHA1"),
     ] {
         let scene = Scene::of(&mirror().keys(vec![key]).build());
         scene.refuses(&[], &[word]);

@@ -1,10 +1,14 @@
 //! `cargo xtask try`: from a fresh clone to a running Debian container.
 
+use std::time::{Duration, Instant};
+
 use xshell::{Shell, cmd};
 
 use crate::{Result, is_root, workspace};
 
 const NAME: &str = "demo";
+/// How long a guest may take to boot on a slow machine.
+const BOOT_TIME: Duration = Duration::from_secs(120);
 
 /// Builds, creates, starts, looks inside, and says what to type next.
 pub fn run(shell: &Shell) -> Result {
@@ -32,17 +36,19 @@ pub fn run(shell: &Shell) -> Result {
         sampan(&["destroy", "--force", NAME]).run()?;
     }
     sampan(&["create", NAME, "-t", "debian", "--start"]).run()?;
-    let state = sampan(&[
-        "exec",
-        NAME,
-        "--",
-        "systemctl",
-        "is-system-running",
-        "--wait",
-    ])
-    .ignore_status()
-    .read()?;
-    println!("{state}");
+    let state = wait_for_systemd(|| {
+        let ask = [
+            "exec",
+            NAME,
+            "--",
+            "systemctl",
+            "is-system-running",
+            "--wait",
+        ];
+        let command = sampan(&ask);
+        command.quiet().ignore_status().ignore_stderr().read()
+    })?;
+    println!("systemd says: {state}");
     if state.trim() != "running" {
         sampan(&["exec", NAME, "--", "systemctl", "--failed", "--no-pager"])
             .ignore_status()
@@ -63,4 +69,16 @@ pub fn run(shell: &Shell) -> Result {
 "
     );
     Ok(())
+}
+
+/// Asks until systemd answers: before its bus is there nobody does.
+fn wait_for_systemd(mut ask: impl FnMut() -> xshell::Result<String>) -> Result<String> {
+    let end = Instant::now() + BOOT_TIME;
+    loop {
+        let answer = ask()?;
+        if !matches!(answer.trim(), "" | "offline") || Instant::now() > end {
+            return Ok(answer.trim().to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }

@@ -1,6 +1,5 @@
 //! `sampan create`: a container from a template.
 
-use sampan_core::ContainerRequest;
 use sampan_runtime::{
     ContainerName, StartOptions,
     config::{NewConfig, default_config},
@@ -58,20 +57,18 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     let new = containers.begin(&name)?;
     let (console, wish) = (&context.console, &workshop.cancellation);
     sampan_plugins::unpack_into(image, new.rootfs(), console, wish)?;
-    let container = ContainerRequest {
-        name: name.to_string(),
-        arch: requested.options.arch.clone(),
-        options: requested.options.options.clone(),
-        privileged: args.privileged,
-    };
-    let (template, files) = (&requested.template, &requested.options.files);
-    let session = workshop.session();
-    let configured = session.configure(template, &container, files, new.rootfs())?;
+    let configured = workshop.session().configure(
+        &requested.template,
+        &requested.options,
+        name.as_str(),
+        args.privileged,
+        new.rootfs(),
+    )?;
     let final_rootfs = new.final_rootfs();
     let config = default_config(&NewConfig {
         name: name.as_str(),
         rootfs: &final_rootfs,
-        arch: &container.arch,
+        arch: &requested.options.arch,
         ids: (!args.privileged).then(|| new.ids()),
         template: &image.key.template,
         image: &image.key.to_string(),

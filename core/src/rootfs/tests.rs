@@ -154,3 +154,17 @@ fn a_fifo_is_not_waited_for() {
     nix::unistd::mkfifo(&scene.root.join("pipe"), Mode::S_IRUSR).unwrap();
     assert!(scene.rootfs.read("pipe").is_err());
 }
+
+#[test]
+fn a_tree_deeper_than_the_process_has_descriptors_is_removed_and_not_walked() {
+    let scene = scene();
+    let mut at = nix::fcntl::open(&scene.root, OFlag::O_DIRECTORY, Mode::empty()).unwrap();
+    for _ in 0..3000 {
+        mkdirat(&at, "d", Mode::S_IRWXU).unwrap();
+        at = open_in(at.as_fd(), "d", OFlag::O_DIRECTORY, 0).unwrap();
+    }
+    let walked = walk::<RootfsError>(&scene.rootfs, &mut |_| Ok(()));
+    assert_eq!(walked.unwrap_err().errno(), Errno::ENAMETOOLONG);
+    scene.rootfs.remove("d").unwrap();
+    assert_eq!(scene.root.read_dir().unwrap().count(), 0);
+}

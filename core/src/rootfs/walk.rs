@@ -20,6 +20,9 @@ use nix::{
 
 use super::{Result, Rootfs, RootfsError, kind_of, open_in};
 
+/// How many levels of directories are held open at once. Debian's deepest path has 14.
+const DEEPEST: usize = 100;
+
 /// One thing found by [`walk`].
 pub struct Entry {
     /// Its path below the root, without a leading `/`; empty for the root itself.
@@ -49,7 +52,8 @@ pub enum EntryKind {
     Socket,
 }
 
-/// Visits the whole tree in the order of sorted names, a directory before what is in it.
+/// Visits the whole tree in the order of sorted names, a directory before what is in it. A tree of
+/// more than 100 levels is an error.
 pub fn walk<E: From<RootfsError>>(
     rootfs: &Rootfs,
     visit: &mut dyn FnMut(Entry) -> std::result::Result<(), E>,
@@ -66,14 +70,18 @@ pub fn walk<E: From<RootfsError>>(
         stat,
         kind: EntryKind::Directory(root),
     })?;
-    directory(inside, Path::new(""), visit)
+    directory(inside, Path::new(""), 0, visit)
 }
 
 fn directory<E: From<RootfsError>>(
     open: OwnedFd,
     path: &Path,
+    depth: usize,
     visit: &mut dyn FnMut(Entry) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
+    if depth > DEEPEST {
+        return Err(RootfsError::new("go deeper into", path, Errno::ENAMETOOLONG).into());
+    }
     let listing = open
         .try_clone()
         .map_err(|e| RootfsError::io("list", path, &e))?;
@@ -106,7 +114,7 @@ fn directory<E: From<RootfsError>>(
             kind,
         })?;
         if let Some(inside) = inside {
-            directory(inside, &path, visit)?;
+            directory(inside, &path, depth + 1, visit)?;
         }
     }
     Ok(())
@@ -133,16 +141,51 @@ pub(super) fn names(directory: OwnedFd) -> nix::Result<Vec<OsString>> {
 }
 
 /// Removes `name` in an open directory with everything below it. Nothing there is fine.
+///
+/// Whoever made the tree may have nested it deeper than this process may have descriptors or
+/// stack: what lies too deep is first moved up beside `name`.
 pub(super) fn remove_all(parent: BorrowedFd<'_>, name: &OsStr) -> nix::Result<()> {
-    match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => return Ok(()),
-        Err(Errno::EISDIR) => {}
-        Err(errno) => return Err(errno),
+    let mut removal = Removal {
+        top: parent,
+        moved: Vec::new(),
+        count: 0,
+        name: name.to_owned(),
+    };
+    removal.remove(parent, name, 0)?;
+    while let Some(name) = removal.moved.pop() {
+        removal.remove(parent, &name, 0)?;
     }
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-    let open = open_in(parent, Path::new(name), flags, 0)?;
-    for child in names(open.try_clone().map_err(|_| Errno::EMFILE)?)? {
-        remove_all(open.as_fd(), &child)?;
+    Ok(())
+}
+
+struct Removal<'a> {
+    top: BorrowedFd<'a>,
+    /// Directories that lay too deep, by their names at the top.
+    moved: Vec<OsString>,
+    count: u64,
+    name: OsString,
+}
+
+impl Removal<'_> {
+    fn remove(&mut self, parent: BorrowedFd<'_>, name: &OsStr, depth: usize) -> nix::Result<()> {
+        match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+            Err(Errno::EISDIR) => {}
+            Err(errno) => return Err(errno),
+        }
+        if depth == DEEPEST {
+            let mut moved = self.name.clone();
+            moved.push(format!(".removed-{}", self.count));
+            self.count += 1;
+            nix::fcntl::renameat(parent, name, self.top, moved.as_os_str())?;
+            self.moved.push(moved);
+            return Ok(());
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        let open = open_in(parent, Path::new(name), flags, 0)?;
+        for child in names(open.try_clone().map_err(|_| Errno::EMFILE)?)? {
+            self.remove(open.as_fd(), &child, depth + 1)?;
+        }
+        unlinkat(parent, name, UnlinkatFlags::RemoveDir)
     }
-    unlinkat(parent, name, UnlinkatFlags::RemoveDir)
 }

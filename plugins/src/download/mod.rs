@@ -20,6 +20,9 @@ use store::Store;
 
 pub(crate) use store::hex;
 
+/// The most that is fetched into memory, whatever a template asks for: 32 MiB.
+const WHOLE_LIMIT: u64 = 32 << 20;
+
 /// How many files are fetched at the same time.
 const PARALLEL: usize = 8;
 
@@ -84,7 +87,12 @@ impl Downloader {
         }
         // The largest first: the last to end should not be the one that began last.
         unique.sort_by_key(|download| std::cmp::Reverse(download.size));
-        let meter = Meter::new(reporter, unique.iter().map(|download| download.size).sum());
+        let meter = Meter::new(
+            reporter,
+            unique
+                .iter()
+                .fold(0, |sum, download| sum.saturating_add(download.size)),
+        );
         self.block_on(cancellation, self.fetch_all(unique.into(), mirrors, &meter))??;
         meter.finish();
         Ok(names)
@@ -98,6 +106,7 @@ impl Downloader {
         mirrors: &[String],
         cancellation: &Cancellation,
     ) -> Result<Vec<u8>, TemplateError> {
+        let limit = limit.min(WHOLE_LIMIT);
         if let Some(path) = local_path(url, mirrors)? {
             return store::read_local(&path, limit);
         }
@@ -228,7 +237,7 @@ fn local_path(url: &str, mirrors: &[String]) -> Result<Option<PathBuf>, Template
     let below = mirrors.iter().any(|mirror| {
         mirror
             .strip_prefix("file://")
-            .is_some_and(|mirror| Path::new(path).starts_with(mirror))
+            .is_some_and(|mirror| mirror.starts_with('/') && Path::new(path).starts_with(mirror))
     });
     if !below || path.split('/').any(|part| part == "..") {
         return Err(TemplateError::new(
@@ -258,7 +267,7 @@ impl<'a> Meter<'a> {
     }
 
     fn add(&self, bytes: u64) {
-        self.done.set(self.done.get() + bytes);
+        self.done.set(self.done.get().saturating_add(bytes));
         // The end is told by `finish`: the last file is not verified before.
         let shown = self.done.get().min(self.total.saturating_sub(1));
         self.reporter
@@ -363,6 +372,22 @@ mod tests {
             let error = scene.fetch(download(b"x", url)).unwrap_err();
             assert!(error.message().contains("not below its mirror"), "{error}");
         }
+    }
+
+    #[test]
+    fn absurd_sizes_and_limits_are_errors_and_not_more() {
+        let scene = scene();
+        let mut wanted = download(b"contents", scene.url());
+        wanted.size = u64::MAX;
+        let mut other = download(b"other", scene.url());
+        other.size = u64::MAX;
+        let mirrors = [format!("file://{}", scene.mirror.display())];
+        let downloader = &scene.downloader;
+        let fetched = downloader.fetch(&[wanted, other], &mirrors, &Silent, &scene.cancellation);
+        assert!(fetched.is_err());
+        let wish = &scene.cancellation;
+        let whole = downloader.fetch_unverified(&scene.url(), u64::MAX, &mirrors, wish);
+        assert_eq!(whole.unwrap(), b"contents");
     }
 
     #[test]

@@ -133,8 +133,26 @@ impl Part {
         download: &Download,
     ) -> Result<(), TemplateError> {
         self.restart()?;
-        let bytes = read_local(path, download.size)?;
-        self.write(&bytes)
+        let failed = |error: &std::io::Error| unreadable(path, &error.to_string());
+        let mut source = File::open(path).map_err(|error| failed(&error))?;
+        let mut buffer = vec![0_u8; 256 * 1024];
+        let mut left = download.size.saturating_add(1);
+        while left > 0 {
+            let want = usize::try_from(left)
+                .unwrap_or(usize::MAX)
+                .min(buffer.len());
+            match source
+                .read(&mut buffer[..want])
+                .map_err(|error| failed(&error))?
+            {
+                0 => break,
+                got => {
+                    self.write(&buffer[..got])?;
+                    left -= got as u64;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Checks size and hash and gives the file its name. A file that does not match is removed.
@@ -193,23 +211,28 @@ pub(super) fn name(sha256: &str) -> Result<PathBuf, TemplateError> {
     Ok(Path::new("sha256").join(&sha256[..2]).join(sha256))
 }
 
-/// Reads a file of a mirror on this machine.
+/// Reads a small file of a mirror on this machine.
 pub(super) fn read_local(path: &Path, limit: u64) -> Result<Vec<u8>, TemplateError> {
-    let failed = |reason: String| {
-        TemplateError::new(
-            ErrorKind::Fetch,
-            format!("cannot fetch file://{}: {reason}", path.display()),
-        )
-    };
-    let file = File::open(path).map_err(|error| failed(error.to_string()))?;
+    let failed = |error: &std::io::Error| unreadable(path, &error.to_string());
+    let file = File::open(path).map_err(|error| failed(&error))?;
     let mut bytes = Vec::new();
-    file.take(limit + 1)
+    file.take(limit.saturating_add(1))
         .read_to_end(&mut bytes)
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| failed(&error))?;
     if bytes.len() as u64 > limit {
-        return Err(failed(format!("it is larger than {limit} bytes")));
+        return Err(unreadable(
+            path,
+            &format!("it is larger than {limit} bytes"),
+        ));
     }
     Ok(bytes)
+}
+
+fn unreadable(path: &Path, reason: &str) -> TemplateError {
+    TemplateError::new(
+        ErrorKind::Fetch,
+        format!("cannot fetch file://{}: {reason}", path.display()),
+    )
 }
 
 fn hash(file: &mut File) -> std::io::Result<String> {

@@ -5,7 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use sampan_core::{Level, Request};
+use sampan_core::Level;
 
 use super::{ImageKey, ImageRecord, ImageStore, StoredImage, pack::pack};
 use crate::{PluginError, ResolvedOptions, Session, Template};
@@ -60,12 +60,12 @@ impl ImageStore {
                 }),
             };
         }
-        let request = Request {
-            arch: wanted.options.arch.clone(),
-            options: wanted.options.options.clone(),
-        };
-        let files = &wanted.options.files;
-        let fingerprint = session.fingerprint(wanted.template, &request, files)?;
+        // Leftovers of killed builds go whenever somebody has to do with images; what cannot be
+        // removed is no reason to stop.
+        if let Err(error) = self.sweep() {
+            session.reporter.log(Level::Warn, &error.to_string());
+        }
+        let fingerprint = session.fingerprint(wanted.template, wanted.options)?;
         let before = self.get(&key)?;
         if let Some(image) = &before
             && freshness == Freshness::Current
@@ -79,7 +79,6 @@ impl ImageStore {
             let message = format!("another sampan builds {key}; waiting for it");
             session.reporter.log(Level::Info, &message);
         })?;
-        self.sweep()?;
         // Somebody else may have built it while we waited.
         if let Some(image) = self.get(&key)?
             && image.record.fingerprint == fingerprint
@@ -93,7 +92,7 @@ impl ImageStore {
             (None, _) => "building the image",
         };
         session.reporter.log(Level::Info, why);
-        let image = self.build(session, wanted, &key, &request)?;
+        let image = self.build(session, wanted, &key)?;
         drop(lock);
         Ok(Obtained { image, built: true })
     }
@@ -103,7 +102,6 @@ impl ImageStore {
         session: &Session<'_>,
         wanted: Wanted<'_>,
         key: &ImageKey,
-        request: &Request,
     ) -> Result<StoredImage, PluginError> {
         let staging = self.stage()?;
         let rootfs = staging.path().join("rootfs");
@@ -111,8 +109,7 @@ impl ImageStore {
             .mode(0o755)
             .create(&rootfs)
             .map_err(PluginError::io("create", &rootfs))?;
-        let files = &wanted.options.files;
-        let outcome = session.build(wanted.template, request, files, &rootfs)?;
+        let outcome = session.build(wanted.template, wanted.options, &rootfs)?;
         let archive = staging.path().join("image.tar.zst");
         let newest = outcome.source_date_epoch.max(0);
         let packed = pack(
@@ -126,7 +123,7 @@ impl ImageStore {
             template: key.template.clone(),
             template_version: wanted.template.description.version.clone(),
             key: key.key.clone(),
-            arch: request.arch.clone(),
+            arch: wanted.options.arch.clone(),
             options: wanted.options.identity.clone(),
             fingerprint: Some(outcome.fingerprint).filter(|fingerprint| !fingerprint.is_empty()),
             sha256: packed.sha256,

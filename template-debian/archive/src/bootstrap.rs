@@ -1,6 +1,9 @@
 //! From a verified suite to a finished tree.
 
-use sampan_core::{BuildOutcome, Download, Host, PackageRecord, Unit, rootfs::Rootfs};
+use sampan_core::{
+    BuildOutcome, Download, Host, PackageRecord, Unit,
+    rootfs::{Existing, Metadata, Placer, Rootfs},
+};
 
 use crate::{
     Result, clean,
@@ -68,6 +71,12 @@ pub fn bootstrap(
     configurer.audit()?;
     rootfs.remove(POLICY)?;
     clean::clean(rootfs, epoch)?;
+    let root = Metadata {
+        mode: 0o755,
+        mtime: epoch,
+        ..Metadata::default()
+    };
+    Placer::new(rootfs, Existing::Keep).finish_directory("".as_ref(), &root)?;
     Ok(BuildOutcome {
         fingerprint: suite.fingerprint(),
         source_date_epoch: epoch,

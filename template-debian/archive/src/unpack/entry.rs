@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Read},
-    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -64,6 +63,11 @@ impl<'e, 'a, R: Read> Entry<'e, 'a, R> {
         self.kind.is_dir()
     }
 
+    /// Whether it is the root of the tree.
+    pub(super) fn is_root(&self) -> bool {
+        self.listed == "/."
+    }
+
     /// Places it, and answers with the MD5 of its contents if that is wanted and it is a file.
     pub(super) fn place(
         self,
@@ -94,9 +98,7 @@ impl<'e, 'a, R: Read> Entry<'e, 'a, R> {
             },
         };
         let is_file = matches!(kind, Kind::File { .. });
-        if name.as_os_str().as_bytes() != b"/." || !is_file {
-            placer.place(name, kind, &self.metadata)?;
-        }
+        placer.place(name, kind, &self.metadata)?;
         Ok(hashed
             .digest
             .filter(|_| is_file)
