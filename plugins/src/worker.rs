@@ -176,9 +176,14 @@ impl Host for Client {
 }
 
 fn failed(error: &sampan_runtime::Error) -> TemplateError {
-    let plain = TemplateError::new(ErrorKind::Failed, error.chain());
+    let chain = error.chain();
+    let foreign = chain.contains(nix::errno::Errno::ENOEXEC.desc());
+    let plain = TemplateError::new(ErrorKind::Failed, chain);
     match error.hint() {
         Some(hint) => plain.with_hint(hint),
+        None if foreign => plain.with_hint(
+            "this machine cannot run programs of that architecture: install qemu-user-binfmt (qemu-user-static before Debian 13), or build for the machine's own",
+        ),
         None => plain,
     }
 }
