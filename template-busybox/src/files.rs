@@ -29,6 +29,10 @@ const CONSOLE: &str = "\
 # A login on the console. Where there is no terminal nobody can log in: wait, rather than be
 # started again every second.
 if [ -t 0 ]; then
+	# Opened anew it becomes the terminal of this session, so that job control works.
+	if (: <>/dev/console) 2>/dev/null; then
+		exec 0<>/dev/console 1>&0 2>&0
+	fi
 	exec /bin/login -f root
 fi
 exec /bin/sleep 2147483647

@@ -79,15 +79,16 @@ impl Template for Busybox {
     ) -> Result<ConfigureOutcome, TemplateError> {
         let hostname = container.options.get("hostname").unwrap_or(&container.name);
         files::write_hostname(rootfs, hostname)?;
-        let mut config = vec![
-            // busybox init: SIGUSR1 halts, SIGTERM reboots.
-            ("lxc.signal.halt".to_owned(), "SIGUSR1".to_owned()),
-            ("lxc.signal.reboot".to_owned(), "SIGTERM".to_owned()),
+        // busybox init: SIGUSR1 halts, SIGTERM reboots.
+        let signals = [
+            ("lxc.signal.halt", "SIGUSR1"),
+            ("lxc.signal.reboot", "SIGTERM"),
         ];
-        if hostname != container.name {
-            config.push(("lxc.uts.name".to_owned(), hostname.to_owned()));
-        }
-        Ok(ConfigureOutcome { config })
+        Ok(ConfigureOutcome {
+            config: signals
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .to_vec(),
+        })
     }
 
     fn check(&self, rootfs: &Rootfs) -> Result<Vec<String>, TemplateError> {

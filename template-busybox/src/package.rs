@@ -7,7 +7,7 @@ use sampan_debian_archive::{
     bootstrap::{index, record},
     deb::Deb,
     dpkg_database::check_identity,
-    source::Suite,
+    source::{Suite, fetch},
 };
 
 const PACKAGE: &str = "busybox-static";
@@ -28,7 +28,7 @@ pub fn busybox(host: &dyn Host, suite: &Suite) -> Result<(Vec<u8>, PackageRecord
         ))
         .with_hint("a Debian mirror has it in component main")
     })?;
-    let paths = host.fetch(&[suite.download(&package)])?;
+    let paths = fetch(host, &[suite.download(&package)])?;
     let path = paths
         .first()
         .ok_or_else(|| TemplateError::failed("the host handed on no file"))?;

@@ -15,6 +15,7 @@ pub fn configure(
     identity::write_hostname(rootfs, hostname)?;
     identity::write_machine_id(rootfs)?;
     identity::write_host_keys(rootfs, host)?;
+    identity::write_locale(rootfs)?;
     if let Some(path) = options.get("ssh-key") {
         identity::write_authorized_keys(rootfs, path)?;
     }
@@ -31,9 +32,7 @@ pub fn configure(
              variant container has one, or add -o include=systemd-sysv",
         ),
     }
-    let mut config = guest::config(init);
-    if hostname != container.name {
-        config.push(("lxc.uts.name".to_owned(), hostname.to_owned()));
-    }
-    Ok(ConfigureOutcome { config })
+    Ok(ConfigureOutcome {
+        config: guest::config(init),
+    })
 }

@@ -2,14 +2,10 @@
 
 use sampan_core::{Rootfs, TemplateError};
 
-/// Units that cannot work in a user namespace. systemd has conditions for most others; these it
-/// tries, fails, and then calls the whole system `degraded`.
-const MASKED: &[&str] = &[
-    // The kernel lets only the machine's own root mount these file systems.
-    "sys-kernel-debug.mount",
-    "sys-kernel-tracing.mount",
-    "dev-hugepages.mount",
-];
+/// Units that cannot work in a user namespace, but that systemd tries when it has CAP_SYS_RAWIO
+/// (LXC's own defaults for such containers leave it); then it calls the system `degraded`. For
+/// everything else systemd of bookworm and trixie has conditions.
+const MASKED: &[&str] = &["sys-kernel-debug.mount"];
 
 /// What init is in a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

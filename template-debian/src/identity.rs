@@ -97,6 +97,21 @@ pub fn write_timezone(rootfs: &Rootfs, zone: &str) -> Result<(), TemplateError> 
     Ok(())
 }
 
+/// Gives logins a UTF-8 locale, if they have none: the one that every system has without the
+/// package locales.
+pub fn write_locale(rootfs: &Rootfs) -> Result<(), TemplateError> {
+    let login = "etc/default/locale";
+    if rootfs.open_file(login).is_err() {
+        // Since trixie a link to systemd's file, which nobody makes in the build.
+        let linked = rootfs
+            .read_link(login)
+            .is_ok_and(|target| target.ends_with("locale.conf"));
+        let path = if linked { "etc/locale.conf" } else { login };
+        rootfs.write(path, "LANG=C.UTF-8\n", 0o644)?;
+    }
+    Ok(())
+}
+
 /// A name that sethostname(2) takes and that is one in the sense of RFC 1123.
 fn is_hostname(name: &str) -> bool {
     (1..=64).contains(&name.len())

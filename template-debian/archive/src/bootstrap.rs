@@ -11,7 +11,7 @@ use crate::{
     dpkg_database::{self, Record},
     packages::{Index, Package},
     selection::{Selection, Variant},
-    source::{PackagesText, Suite},
+    source::{PackagesText, Suite, fetch},
     unpack::{Ready, merge_usr, unpack},
 };
 
@@ -30,7 +30,7 @@ pub fn bootstrap(
     let index = index(&texts)?;
     let https = suite.wanted.mirror.starts_with("https://");
     let selection = Selection::new(&index, variant, include, https)?;
-    let ready = fetch(host, suite, &selection)?;
+    let ready = get(host, suite, &selection)?;
     let (required, base) = ready.split_at(selection.required.len());
     let epoch = suite.release.date;
 
@@ -53,7 +53,11 @@ pub fn bootstrap(
     stages.configured(records.len());
 
     let mut base: Vec<Ready<'_>> = base.to_vec();
-    for batch in selection.batches()? {
+    for batch in selection
+        .batches()?
+        .iter()
+        .filter(|batch| !batch.is_empty())
+    {
         let mut stage = Vec::new();
         base.retain(|ready| {
             let mine = batch
@@ -106,6 +110,8 @@ impl Stages<'_> {
         })?;
         self.unpacked += packages.len() as u64;
         dpkg_database::add(self.rootfs, &records)?;
+        // Shown before the scripts run, which may take a while.
+        self.configured(0);
         Ok(records)
     }
 
@@ -134,9 +140,9 @@ pub fn record(package: &Package<'_>) -> PackageRecord {
     }
 }
 
-fn fetch<'t>(host: &dyn Host, suite: &Suite, selection: &Selection<'t>) -> Result<Vec<Ready<'t>>> {
+fn get<'t>(host: &dyn Host, suite: &Suite, selection: &Selection<'t>) -> Result<Vec<Ready<'t>>> {
     let downloads: Vec<Download> = selection.iter().map(|p| suite.download(p)).collect();
-    let paths = host.fetch(&downloads)?;
+    let paths = fetch(host, &downloads)?;
     Ok(selection
         .iter()
         .zip(paths)
@@ -146,3 +152,6 @@ fn fetch<'t>(host: &dyn Host, suite: &Suite, selection: &Selection<'t>) -> Resul
         })
         .collect())
 }
+
+#[cfg(test)]
+mod tests;

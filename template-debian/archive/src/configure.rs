@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sampan_core::{Command, Host, rootfs::Rootfs};
+use sampan_core::{Command, Host, TemplateError, rootfs::Rootfs};
 
 use crate::{Error, Result, dpkg_database::Record, packages::Package, relation, resolve::provided};
 
@@ -118,7 +118,7 @@ impl<'a> Configurer<'a> {
     fn run<'s>(&self, doing: &str, argv: impl IntoIterator<Item = &'s str>) -> Result<()> {
         self.host.check_cancelled()?;
         let command = self.command(argv);
-        let outcome = self.host.run(&command)?;
+        let outcome = self.host.run(&command).map_err(foreign)?;
         if outcome.success() {
             return Ok(());
         }
@@ -192,6 +192,17 @@ impl<'a> Configurer<'a> {
             output: outcome.output,
         })
     }
+}
+
+/// Explains a program of another architecture (ENOEXEC).
+fn foreign(error: TemplateError) -> Error {
+    if !error.message().contains("Exec format error") {
+        return Error::Host(error);
+    }
+    Error::Host(error.with_hint(
+        "this machine cannot run programs of that architecture: install qemu-user-static, and \
+         binfmt-support so that it is used",
+    ))
 }
 
 /// Splits the base set: what something pre-depends on comes in a batch of its own before it, with
@@ -296,4 +307,44 @@ fn closure<'t>(rest: &BTreeMap<&'t str, Package<'t>>, root: &'t str) -> Result<B
         }
     }
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{packages::Index, testing::DebBuilder};
+
+    #[test]
+    fn what_is_pre_depended_on_comes_in_a_batch_before() {
+        let packages = [
+            DebBuilder::new("a", "1").field("Pre-Depends", "virtual"),
+            DebBuilder::new("b", "1")
+                .field("Provides", "virtual")
+                .field("Depends", "c"),
+            DebBuilder::new("c", "1"),
+            DebBuilder::new("d", "1").field("Pre-Depends", "base"),
+            DebBuilder::new("e", "1").field("Pre-Depends", "f"),
+            DebBuilder::new("f", "1").field("Pre-Depends", "e | a"),
+        ];
+        let text: String = packages.iter().map(|deb| deb.stanza(b"")).collect();
+        let base_text = DebBuilder::new("base", "1").stanza(b"");
+        let mut index = Index::default();
+        index.add(&text, "P").unwrap();
+        let mut required = Index::default();
+        required.add(&base_text, "P").unwrap();
+        let base: Vec<_> = index.iter().copied().collect();
+        let required: Vec<_> = required.iter().copied().collect();
+        let batches = batches(&required, &base).unwrap();
+        let place = |name: &str| {
+            let found = batches
+                .iter()
+                .position(|batch| batch.iter().any(|p| p.name == name));
+            found.unwrap()
+        };
+        assert!(place("b") < place("a"), "{batches:?}");
+        assert_eq!(place("b"), place("c"));
+        assert_eq!(place("d"), batches.len() - 1);
+        // A circle ends, with both in it.
+        assert_eq!(batches.iter().map(Vec::len).sum::<usize>(), 6);
+    }
 }

@@ -92,7 +92,7 @@ pub fn keyring(options: &Options) -> Result<Keyring> {
             // The path is the worker's own; people know the option.
             let file = Path::new(path).file_name().unwrap_or_default();
             let name = match file.to_string_lossy() {
-                name if name == "keyring" => "given with -o keyring=".to_owned(),
+                name if name == "keyring" => "given as -o keyring=FILE".to_owned(),
                 name => name.into_owned(),
             };
             Keyring::parse(&bytes, &name)

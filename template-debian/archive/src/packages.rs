@@ -87,9 +87,11 @@ impl<'t> Index<'t> {
             .max_by(|a, b| version::compare(a.version, b.version))
     }
 
-    /// Every package's name, in no order.
-    pub fn names(&self) -> impl Iterator<Item = &'t str> + '_ {
-        self.by_name.keys().copied()
+    /// Every package's name, sorted.
+    pub fn names(&self) -> Vec<&'t str> {
+        let mut names: Vec<&'t str> = self.by_name.keys().copied().collect();
+        names.sort_unstable();
+        names
     }
 }
 

@@ -259,6 +259,24 @@ impl<'i, 't> Solver<'i, 't> {
         Ok(None)
     }
 
+    /// Why a package that exists cannot be chosen.
+    fn obstacle(&self, relation: &Relation<'_>) -> String {
+        let name = relation.name;
+        if let Some(chosen) = self.chosen.get(name) {
+            return format!("version {} of {name} is chosen already", chosen.version);
+        }
+        let allowed = |package: &&Package<'t>| relation.allows(package.version);
+        for package in self.index.versions(name).filter(allowed) {
+            if let Ok(Some((_, other))) = self.conflict(package) {
+                return format!(
+                    "{name} {} conflicts with {}, which is chosen already",
+                    package.version, other.name
+                );
+            }
+        }
+        format!("{name} is never chosen")
+    }
+
     /// An error that says what there is for each alternative.
     fn unsatisfiable(&self, message: String, group: &[Relation<'_>]) -> Error {
         let mut there = Vec::new();
@@ -277,7 +295,7 @@ impl<'i, 't> Solver<'i, 't> {
                 ));
                 nearest = nearest.or_else(|| sampan_core::nearest(name, self.index.names()));
             } else if versions.iter().any(|version| relation.allows(version)) {
-                there.push(format!("{name} conflicts with what is chosen already"));
+                there.push(self.obstacle(relation));
             } else {
                 there.push(format!("of {name} there is only {}", versions.join(", ")));
             }
@@ -399,7 +417,10 @@ mod tests {
         ];
         assert_eq!(solve(&there, &["a", "d"]).unwrap(), "a 1, c 1, d 1");
         let error = solve(&there, &["a", "b"]).unwrap_err();
-        assert!(error.contains("conflicts"), "{error}");
+        assert!(
+            error.contains("but b 1 conflicts with a, which is chosen already"),
+            "{error}"
+        );
     }
 
     #[test]

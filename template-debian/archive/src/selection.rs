@@ -125,8 +125,7 @@ impl<'t> Selection<'t> {
         self.required.iter().chain(&self.base)
     }
 
-    /// The packages whose names these are, in batches: what has a Pre-Depends on something of the
-    /// base set must be unpacked after that is configured (Policy 7.2).
+    /// The base set in batches: see [`crate::configure::batches`].
     pub fn batches(&self) -> Result<Vec<Vec<Package<'t>>>> {
         crate::configure::batches(&self.required, &self.base)
     }

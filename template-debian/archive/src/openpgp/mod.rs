@@ -1,7 +1,7 @@
 //! Whether an InRelease file was signed by somebody the person trusts.
 //!
 //! Everything else goes through [`Verifier`], so that rpgp can be exchanged. rpgp checks the
-//! mathematics and the framing; what it leaves to the caller is decided in [`certificate`]:
+//! mathematics and the framing; what it leaves to the caller is decided in `certificate`:
 //! expiry, revocation, key flags, bindings, hashes and key sizes that are too weak.
 
 mod certificate;

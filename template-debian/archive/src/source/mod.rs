@@ -1,5 +1,7 @@
 //! A suite on a mirror: its verified Release, its package lists, and where its .debs are.
 
+use std::path::PathBuf;
+
 use sampan_core::{Download, ErrorKind, Host, Level, TemplateError};
 use sha2::{Digest, Sha256};
 
@@ -142,11 +144,7 @@ impl Suite {
             }
         }
         let downloads: Vec<Download> = found.iter().map(|index| index.download.clone()).collect();
-        let paths = host.fetch(&downloads)?;
-        if paths.len() != found.len() {
-            let error = TemplateError::failed("the host handed on another number of files");
-            return Err(Error::Host(error));
-        }
+        let paths = fetch(host, &downloads)?;
         found
             .into_iter()
             .zip(paths)
@@ -223,6 +221,16 @@ impl Suite {
             hint: None,
         })
     }
+}
+
+/// Fetches files whose hashes are known: as many paths as downloads, in order.
+pub fn fetch(host: &dyn Host, downloads: &[Download]) -> Result<Vec<PathBuf>> {
+    let paths = host.fetch(downloads)?;
+    if paths.len() != downloads.len() {
+        let error = TemplateError::failed("the host handed on another number of files");
+        return Err(Error::Host(error));
+    }
+    Ok(paths)
 }
 
 struct PackagesIndex {
