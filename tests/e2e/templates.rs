@@ -7,7 +7,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use sampan_tests::{Background, TestEnvironment, deadline_of};
+use sampan_tests::{Background, TestEnvironment, deadline_of, processes};
 
 const BUILD: [&str; 4] = ["image", "build", "-t", "naughty"];
 
@@ -317,11 +317,11 @@ fn a_process_left_behind_by_a_template_is_ended() {
     let mut arguments = act("leave-process");
     arguments.extend(["-o".to_owned(), "program=/bin/busybox".to_owned()]);
     env.sampan(&strs(&arguments)).ok();
-    let left = std::process::Command::new("pgrep")
-        .args(["-f", "^sleep 1000$"])
-        .output()
-        .unwrap();
-    assert_eq!(String::from_utf8_lossy(&left.stdout), "");
+    let left: Vec<_> = processes()
+        .into_iter()
+        .filter(|(_, command)| command.trim() == "sleep 4711")
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

@@ -8,5 +8,6 @@ mod process;
 mod server;
 
 pub use environment::TestEnvironment;
+pub use machine::processes;
 pub use process::{Background, Ran, deadline_of, wait_until};
 pub use server::Server;

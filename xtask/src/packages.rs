@@ -5,13 +5,14 @@ use xshell::{Shell, cmd};
 use crate::Result;
 
 /// Package, and what the tests use it for.
-const PACKAGES: [(&str, &str); 3] = [
+const PACKAGES: [(&str, &str); 4] = [
     ("busybox-static", "small guests that need no download"),
     (
         "lxc",
         "the oracle: it must boot what Sampan makes, unchanged",
     ),
     ("tmux", "terminals that tests can look at"),
+    ("zstd", "another reader of the images"),
 ];
 
 /// Installs what is missing.
