@@ -172,7 +172,7 @@ impl Container {
     pub fn info(&self) -> Result<Info> {
         let (state, status) = self.observe()?;
         let (memory, memory_limit) = match &status {
-            Some(_) => self.cgroup()?.memory(),
+            Some(_) => self.cgroup().map_or((None, None), |c| c.memory()),
             None => (None, None),
         };
         // One broken config must not hide the other containers.
@@ -186,8 +186,15 @@ impl Container {
             started_at: status.as_ref().map(|status| status.started_at),
             memory,
             memory_limit,
-            host_uid: settings.as_ref().map(|settings| settings.root_ids().0),
-            privileged: settings.as_ref().map(Settings::privileged),
+            // Of a running one, what it was started with.
+            host_uid: match &status {
+                Some(status) => Some(status.root_uid),
+                None => settings.as_ref().map(|settings| settings.root_ids().0),
+            },
+            privileged: match &status {
+                Some(status) => Some(status.privileged),
+                None => settings.as_ref().map(Settings::privileged),
+            },
             rootfs: settings.map(|settings| settings.rootfs),
             ips: Vec::new(),
             template: get("sampan.template"),
@@ -295,7 +302,8 @@ impl Container {
     /// [`Reason::NotRunning`] if it does not run.
     pub fn stop(&self, options: &StopOptions) -> Result<Stopped> {
         must_be_root("stop a container")?;
-        self.sweep()?;
+        // What does not go away is told by a start or destruction.
+        let _ = self.sweep();
         self.client()?.stop(options)
     }
 
@@ -386,7 +394,9 @@ impl Container {
         };
         if !locked {
             if is_root() {
-                self.sweep()?;
+                // Only tried: what does not go away must hide neither this container nor, in a
+                // list, the others. A start or destruction says why it does not.
+                let _ = self.sweep();
             }
             return Ok((State::Stopped, None));
         }

@@ -238,3 +238,12 @@ fn links_in_a_hostile_rootfs_do_not_lead_out_of_it() {
     assert_eq!(ended, Ended::Exited(99), "{output}");
     assert!(output.contains("in the rootfs"), "{output}");
 }
+
+#[test]
+fn it_has_a_session_of_its_own() {
+    let (_, output) = script("busybox cat /proc/1/stat", |_| {});
+    let (_, rest) = output.rsplit_once(')').unwrap();
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    // Process group and session (proc_pid_stat(5), fields 5 and 6); 0 is one outside.
+    assert_eq!(fields[2..4], ["1", "1"], "{output}");
+}

@@ -7,14 +7,14 @@ use super::keys::Version;
 use crate::error::{Error, Result, Tried};
 
 /// The hierarchies of a host: unified, version 1, or (hybrid) both.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Hierarchies {
     pub(crate) unified: Option<Hierarchy>,
     pub(crate) version_1: Vec<Hierarchy>,
 }
 
 /// One mounted hierarchy.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hierarchy {
     pub(crate) root: PathBuf,
     pub(crate) controllers: Vec<String>,

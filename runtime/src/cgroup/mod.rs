@@ -7,19 +7,23 @@
 
 mod hierarchies;
 mod keys;
+mod sandboxes;
+mod tree;
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use nix::unistd::{Gid, Uid, chown};
+use nix::sys::stat::fstat;
+use nix::unistd::{Gid, Uid, chown, geteuid};
 
 pub(crate) use hierarchies::Hierarchies;
 pub(crate) use keys::Version;
+pub(crate) use sandboxes::{SandboxCgroup, can_limit_processes};
 
 use crate::error::{Error, Result, Tried};
 use crate::sys::pidfd;
@@ -29,6 +33,28 @@ const PARENT: &str = "sampan";
 
 /// How long processes that were killed may take to be gone.
 const GONE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How deep cgroups of a guest may be nested, and how many it may have.
+const DEPTH: &str = "32";
+const DESCENDANTS: &str = "4096";
+
+/// The cgroup in the guest's tree for commands run from outside.
+const EXEC_LEAF: &str = "sampan-exec";
+
+/// Making any node; null, zero, full, random, urandom; tty, console, ptmx; and pseudo-terminals.
+const USUAL_DEVICES: [&str; 11] = [
+    "c *:* m",
+    "b *:* m",
+    "c 1:3 rwm",
+    "c 1:5 rwm",
+    "c 1:7 rwm",
+    "c 1:8 rwm",
+    "c 1:9 rwm",
+    "c 5:0 rwm",
+    "c 5:1 rwm",
+    "c 5:2 rwm",
+    "c 136:* rwm",
+];
 
 /// Limits of a group of processes; `None` is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,35 +87,6 @@ impl Cgroup {
             hierarchies: Hierarchies::discover()?,
             name: Path::new(PARENT).join(format!("{name}-{hash:08x}")),
         })
-    }
-
-    /// A new cgroup for a sandbox, with its limits set. Those of sandboxes whose program was killed
-    /// are removed on the way.
-    pub(crate) fn for_sandbox(limits: &Limits) -> Result<Cgroup> {
-        let hierarchies = Hierarchies::discover()?;
-        sweep_sandboxes(&hierarchies);
-        let cgroup = Cgroup {
-            hierarchies,
-            name: Path::new(PARENT).join(format!(
-                "sandbox.{}.{:08x}",
-                std::process::id(),
-                rand::random::<u32>()
-            )),
-        };
-        cgroup.create()?;
-        let settings = [
-            ("memory.max", limits.memory),
-            ("pids.max", limits.processes),
-        ];
-        for (key, value) in settings {
-            if let Some(value) = value
-                && let Err(error) = cgroup.set(Version::Two, key, &value.to_string())
-            {
-                let _ = cgroup.remove();
-                return Err(error);
-            }
-        }
-        Ok(cgroup)
     }
 
     /// Makes the directories. Existing ones are taken over.
@@ -134,6 +131,15 @@ impl Cgroup {
             chown(&path, owner.0, owner.1)
                 .tried(|| format!("give {} to the container", path.display()))?;
         }
+        // These files stay ours. Without them a guest could nest or multiply cgroups until nobody
+        // can handle them any more.
+        for (name, value) in [
+            ("cgroup.max.depth", DEPTH),
+            ("cgroup.max.descendants", DESCENDANTS),
+        ] {
+            let path = directory.join(name);
+            fs::write(&path, value).tried(|| format!("write \"{value}\" to {}", path.display()))?;
+        }
         Ok(())
     }
 
@@ -151,19 +157,29 @@ impl Cgroup {
     /// A leaf in the guest's tree for commands run from outside. Not the directory itself: a guest
     /// that enables controllers for its children may have no process beside them ("no internal
     /// processes" in cgroup-v2.rst).
-    pub(crate) fn open_exec_leaf(&self, owner: (u32, u32)) -> Result<Option<OwnedFd>> {
+    ///
+    /// It is the host's: one that the guest made could be frozen, or have limits under which no
+    /// command starts. The guest can still move a process out of it, so its start is watched.
+    pub(crate) fn open_exec_leaf(&self) -> Result<Option<OwnedFd>> {
         let Some(directory) = self.unified() else {
             return Ok(None);
         };
-        let leaf = directory.join("sampan-exec");
-        make(&leaf).tried(|| format!("create the cgroup {}", leaf.display()))?;
-        chown(
-            &leaf,
-            Some(Uid::from_raw(owner.0)),
-            Some(Gid::from_raw(owner.1)),
-        )
-        .tried(|| format!("give {} to the container", leaf.display()))?;
-        open_directory(&leaf).map(Some)
+        let leaf = directory.join(EXEC_LEAF);
+        if let Some(leaf) = open_own_leaf(&leaf)? {
+            return Ok(Some(leaf));
+        }
+        // The guest took the name. If nothing is in there, it can be taken back.
+        let _ = fs::remove_dir(&leaf);
+        if let Some(leaf) = open_own_leaf(&leaf)? {
+            return Ok(Some(leaf));
+        }
+        let leaf = directory.join(format!("{EXEC_LEAF}-{:08x}", rand::random::<u32>()));
+        open_own_leaf(&leaf)?.map(Some).ok_or_else(|| {
+            Error::environment(format!(
+                "the container owns the cgroup {}, which was made this moment",
+                leaf.display()
+            ))
+        })
     }
 
     /// Moves a process into the version 1 directories, and into the unified one.
@@ -202,6 +218,19 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Lets a guest whose root is the host's make any device node but open only the usual ones, as
+    /// LXC does. On hosts with the version 1 controller; version 2 wants a BPF program for that.
+    pub(crate) fn allow_usual_devices(&self) -> Result<()> {
+        if !matches!(self.hierarchies.find("devices"), Some((_, Version::One))) {
+            return Ok(());
+        }
+        self.set(Version::One, "devices.deny", "a")?;
+        for rule in USUAL_DEVICES {
+            self.set(Version::One, "devices.allow", rule)?;
+        }
+        Ok(())
+    }
+
     /// Memory used, and its limit if there is one, in bytes.
     pub(crate) fn memory(&self) -> (Option<u64>, Option<u64>) {
         let Some((root, version)) = self.hierarchies.find("memory") else {
@@ -221,33 +250,26 @@ impl Cgroup {
 
     /// Kills every process in it, and waits until they are gone.
     pub(crate) fn kill(&self) -> Result<()> {
-        let deadline = Instant::now() + GONE_TIMEOUT;
+        self.kill_within(GONE_TIMEOUT)
+    }
+
+    fn kill_within(&self, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
         let mut pause = Duration::from_micros(200);
         loop {
-            let mut alive = Vec::new();
-            for hierarchy in self.hierarchies.all() {
-                alive.extend(processes(&hierarchy.root.join(&self.name)));
-            }
-            if alive.is_empty() {
+            let alive = self.kill_once();
+            if matches!(alive, Ok(0)) {
                 return Ok(());
             }
             if Instant::now() > deadline {
+                let alive = alive?;
                 return Err(Error::environment(format!(
-                    "processes {alive:?} of the container do not die"
+                    "{alive} killed processes in the cgroup {} do not go away",
+                    self.name.display()
                 ))
                 .with_hint(
                     "they may wait for a device or a network file system; see their state in `ps`",
                 ));
-            }
-            let all_at_once = self
-                .unified()
-                .is_some_and(|directory| fs::write(directory.join("cgroup.kill"), "1").is_ok());
-            if !all_at_once {
-                for pid in alive {
-                    if let Ok(process) = pidfd::open(pid) {
-                        let _ = pidfd::signal(std::os::fd::AsFd::as_fd(&process), Signal::SIGKILL);
-                    }
-                }
             }
             // Version 1 tells nobody when a cgroup gets empty.
             std::thread::sleep(pause);
@@ -255,12 +277,47 @@ impl Cgroup {
         }
     }
 
+    /// Sends SIGKILL to everything in it. Returns how many processes are (at least) there still.
+    fn kill_once(&self) -> Result<usize> {
+        let mut alive = 0;
+        for hierarchy in self.hierarchies.all() {
+            let directory = hierarchy.root.join(&self.name);
+            // Absent in version 1. It takes what forks meanwhile too, and a tree of any shape.
+            if fs::write(directory.join("cgroup.kill"), "1").is_ok() {
+                alive += usize::from(is_populated(&directory));
+                continue;
+            }
+            let found = tree::processes(&directory)
+                .tried(|| format!("list the processes of the cgroup {}", directory.display()))?;
+            alive += found.len();
+            for pid in found {
+                // The pid may be a stranger's by now: asked once its descriptor is open.
+                if let Ok(process) = pidfd::open(pid)
+                    && self.holds(pid)
+                {
+                    let _ = pidfd::signal(process.as_fd(), Signal::SIGKILL);
+                }
+            }
+        }
+        Ok(alive)
+    }
+
+    fn holds(&self, pid: i32) -> bool {
+        // Not from the front: a hierarchy may be mounted from some way down.
+        let name = format!("/{}", self.name.display());
+        fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text.contains(&name))
+    }
+
     /// Removes it with everything below. Goes on past failures and reports the first.
     pub(crate) fn remove(&self) -> Result<()> {
+        self.remove_within(GONE_TIMEOUT)
+    }
+
+    fn remove_within(&self, patience: Duration) -> Result<()> {
         let mut first = Ok(());
         for hierarchy in self.hierarchies.all() {
             let directory = hierarchy.root.join(&self.name);
-            let removed = remove_tree(&directory)
+            let removed = tree::remove(&directory, patience)
                 .tried(|| format!("remove the cgroup {}", directory.display()));
             if first.is_ok() {
                 first = removed;
@@ -300,59 +357,28 @@ fn write_pid(directory: &Path, pid: i32) -> Result<()> {
     fs::write(&file, pid.to_string()).tried(|| format!("write {pid} to {}", file.display()))
 }
 
-fn processes(directory: &Path) -> Vec<i32> {
-    let mut found: Vec<i32> = fs::read_to_string(directory.join("cgroup.procs"))
-        .unwrap_or_default()
-        .lines()
-        .filter_map(|line| line.parse().ok())
-        .collect();
-    for child in subdirectories(directory) {
-        found.extend(processes(&child));
-    }
-    found
+/// Whether anything lives in a unified directory or below it.
+fn is_populated(directory: &Path) -> bool {
+    fs::read_to_string(directory.join("cgroup.events"))
+        .is_ok_and(|text| text.lines().any(|line| line == "populated 1"))
 }
 
-fn subdirectories(directory: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(directory) else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path())
-        .collect()
-}
-
-fn remove_tree(directory: &Path) -> io::Result<()> {
-    for child in subdirectories(directory) {
-        remove_tree(&child)?;
-    }
-    let deadline = Instant::now() + GONE_TIMEOUT;
-    loop {
-        match fs::remove_dir(directory) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            // A process that has just died is still on its way out.
-            Err(e) if e.raw_os_error() == Some(libc::EBUSY) && Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            other => return other,
+/// Opens a directory, made if it is missing. `None`: it is not ours.
+fn open_own_leaf(leaf: &Path) -> Result<Option<OwnedFd>> {
+    make(leaf).map_err(|e| {
+        let full = e.raw_os_error() == Some(libc::EAGAIN);
+        let error = Error::os(format!("could not create the cgroup {}", leaf.display()), e);
+        if full {
+            error.with_hint("the container has made as many cgroups as it may")
+        } else {
+            error
         }
-    }
-}
-
-fn sweep_sandboxes(hierarchies: &Hierarchies) {
-    for hierarchy in hierarchies.all() {
-        for directory in subdirectories(&hierarchy.root.join(PARENT)) {
-            let name = directory.file_name().unwrap_or_default().to_string_lossy();
-            let mut parts = name.split('.');
-            if parts.next() == Some("sandbox")
-                && let Some(pid) = parts.next().and_then(|pid| pid.parse::<u32>().ok())
-                && !Path::new(&format!("/proc/{pid}")).exists()
-            {
-                let _ = fs::remove_dir(&directory);
-            }
-        }
-    }
+    })?;
+    let opened = open_directory(leaf)?;
+    let owner = fstat(&opened)
+        .tried(|| format!("look at the cgroup {}", leaf.display()))?
+        .st_uid;
+    Ok((owner == geteuid().as_raw()).then_some(opened))
 }
 
 #[cfg(test)]

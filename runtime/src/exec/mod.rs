@@ -11,6 +11,7 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -23,10 +24,14 @@ use crate::error::{Error, Reason, Result, Tried};
 use crate::init::{add_privileges, last_capability};
 use crate::sandbox::c_string;
 use crate::sandbox::in_root::{DEFAULT_PATH, program_of};
-use crate::sys::pidfd;
+use crate::sys::pidfd::{self, Ended};
 use crate::sys::plan::{Plan, Step};
 use crate::sys::seccomp::{Filter, program};
-use crate::sys::spawn::{Running, StartFailure, spawn};
+use crate::sys::spawn::{Patience, Running, StartFailure, spawn};
+
+/// How long the way from clone to execve may take. It is a few milliseconds, unless the guest, or
+/// an overloaded host, prevents it.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A command to run in a container.
 #[derive(Debug, Clone, Default)]
@@ -57,10 +62,13 @@ impl Container {
     pub fn exec(&self, request: &ExecRequest) -> Result<i32> {
         must_be_root("run a command in a container")?;
         let init = self.init()?;
+        let mut session = Session::open(init.pid, init.root)?;
         // Blocked before there is a command to pass them on to, so that none is lost.
         let signals = Signals::new()?;
-        let mut session = Session::open(init.pid, self.settings()?.root_ids())?;
-        let running = self.enter(&init, request, &session)?;
+        let running = match self.enter(&init, request, &session, &signals)? {
+            Entered::Running(running) => running,
+            Entered::Interrupted(signal) => return Ok(Ended::Signaled(signal).code()),
+        };
         session.begin()?;
         let code = wait(&running, &mut session, &signals);
         drop(session);
@@ -70,7 +78,8 @@ impl Container {
     /// The container's init, held by a descriptor.
     fn init(&self) -> Result<Init> {
         let mut client = self.client()?;
-        let pid = client.status()?.init_pid;
+        let status = client.status()?;
+        let pid = status.init_pid;
         let pidfd = pidfd::open(pid).tried(|| format!("open a pidfd of process {pid}"))?;
         // The monitor tells a pid only while it has not reaped that process: if it still tells the
         // same one, the descriptor is of init and not of a stranger with a recycled pid.
@@ -81,13 +90,24 @@ impl Container {
             ))
             .with_hint("try again"));
         }
-        Ok(Init { pid, pidfd })
+        Ok(Init {
+            pid,
+            pidfd,
+            root: (status.root_uid, status.root_gid),
+        })
     }
 
-    fn enter(&self, init: &Init, request: &ExecRequest, session: &Session) -> Result<Running> {
-        let settings = self.settings()?;
+    /// Nothing here may wait for the guest without a way out: it can move the child into a frozen
+    /// cgroup at any time.
+    fn enter(
+        &self,
+        init: &Init,
+        request: &ExecRequest,
+        session: &Session,
+        signals: &Signals,
+    ) -> Result<Entered> {
         let cgroup = self.cgroup()?;
-        let leaf = cgroup.open_exec_leaf(settings.root_ids())?;
+        let leaf = cgroup.open_exec_leaf()?;
         let plan = plan(init, request, session)?;
         let child = spawn(plan, 0, leaf.as_ref().map(AsFd::as_fd))?;
         cgroup.add_to_version_1(child.pid())?;
@@ -100,22 +120,46 @@ impl Container {
                 self.name()
             )
         };
-        child.wait_for_exec().map_err(|failure| match failure {
-            StartFailure::Exec(libc::ENOENT, _) => {
-                Error::user(format!("{}: there is no such command in it", shown()))
-                    .with_reason(Reason::CommandNotFound)
-            }
-            StartFailure::Exec(_, error) => error
+        let started = child.wait_for_exec_with(Some(Patience {
+            limit: START_TIMEOUT,
+            signals: signals.events.as_fd(),
+            ended_by: &mut || signals.ending(),
+        }));
+        match started {
+            Ok(running) => Ok(Entered::Running(running)),
+            Err(StartFailure::Interrupted(signal)) => Ok(Entered::Interrupted(signal)),
+            Err(StartFailure::Exec(libc::ENOENT, _)) => Err(Error::user(format!(
+                "{}: there is no such command in it",
+                shown()
+            ))
+            .with_reason(Reason::CommandNotFound)),
+            Err(StartFailure::Exec(_, error)) => Err(error
                 .wrap(shown())
-                .with_reason(Reason::CommandNotExecutable),
-            StartFailure::Other(error) => error.wrap(shown()),
-        })
+                .with_reason(Reason::CommandNotExecutable)),
+            Err(StartFailure::TimedOut) => Err(Error::environment(format!(
+                "{}: the container's cgroup does not let a command start; it may be frozen",
+                shown()
+            ))
+            .with_hint(format!(
+                "nothing of the command is left; the container can be stopped: sampan stop --kill {}",
+                self.name()
+            ))),
+            Err(StartFailure::Other(error)) => Err(error.wrap(shown())),
+        }
     }
+}
+
+enum Entered {
+    Running(Running),
+    /// By this signal, before the command ran.
+    Interrupted(i32),
 }
 
 struct Init {
     pid: i32,
     pidfd: OwnedFd,
+    /// The host's ids of its root, as it was started: the config may have changed since.
+    root: (u32, u32),
 }
 
 impl Init {
@@ -253,6 +297,21 @@ impl Signals {
                 Err(e).tried(what)
             }
         }
+    }
+}
+
+impl Signals {
+    /// Takes what has arrived: a signal that means the end, if there is one. The size of the window
+    /// is passed on when the command runs.
+    fn ending(&self) -> Option<i32> {
+        let mut ending = None;
+        while let Ok(Some(event)) = self.events.read_signal() {
+            let signal = event.ssi_signo as i32;
+            if signal != libc::SIGWINCH {
+                ending = Some(signal);
+            }
+        }
+        ending
     }
 }
 

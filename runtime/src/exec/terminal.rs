@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, OpenHow, ResolveFlag, fcntl, open, openat2};
 use nix::poll::{PollFd, PollFlags};
@@ -15,6 +16,11 @@ use nix::unistd::{Gid, Uid, fchown};
 use super::Stream;
 use crate::error::{Error, Result, Tried};
 use crate::sys::tty;
+
+/// What is passed on after the command's end: a terminal holds less than that, and gives at most
+/// 4 KiB at a time.
+const LAST_OUTPUT_BLOCKS: usize = 256;
+const LAST_OUTPUT_TIME: Duration = Duration::from_millis(200);
 
 /// The command's three streams: this process's own, or a terminal of the container in place of
 /// those that are terminals. A terminal of the host is never given to a guest, which could read
@@ -107,6 +113,8 @@ impl Session {
             pty.saved = Some(saved);
             tcsetattr(stdin(), SetArg::TCSANOW, &raw).tried(what)?;
         }
+        // It may have changed while the command was started.
+        self.resize();
         Ok(())
     }
 
@@ -142,15 +150,17 @@ impl Session {
         let to_screen = self.screen();
         if let Some(pty) = &mut self.pty {
             pty.relay_input();
-            pty.relay_output(to_screen, 64);
+            pty.relay_output(to_screen, 64, None);
         }
     }
 
     /// The command has ended: passes on what it wrote last, which may still wait in the terminal.
+    /// What it left running may go on writing there for ever, so there is an end to it.
     pub(super) fn finish(&mut self) {
         let to_screen = self.screen();
         if let Some(pty) = &mut self.pty {
-            pty.relay_output(to_screen, usize::MAX);
+            let deadline = Instant::now() + LAST_OUTPUT_TIME;
+            pty.relay_output(to_screen, LAST_OUTPUT_BLOCKS, Some(deadline));
         }
     }
 
@@ -195,9 +205,12 @@ impl Pty {
         }
     }
 
-    fn relay_output(&mut self, screen: Stream<'_>, blocks: usize) {
+    fn relay_output(&mut self, screen: Stream<'_>, blocks: usize, deadline: Option<Instant>) {
         let mut buffer = [0u8; 16_384];
         for _ in 0..blocks {
+            if deadline.is_some_and(|at| Instant::now() > at) {
+                return;
+            }
             match self.master.read(&mut buffer) {
                 Ok(n) if n > 0 => {
                     let mut rest = &buffer[..n];
@@ -267,4 +280,38 @@ fn stdout() -> Stream<'static> {
 }
 fn stderr() -> Stream<'static> {
     crate::sys::standard_stream(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_that_is_written_to_for_ever_is_not_read_for_ever() {
+        let (master, slave) = tty::open_pair(Path::new("/dev/ptmx")).unwrap();
+        fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+        let mut pty = Pty {
+            master,
+            slave: None,
+            saved: None,
+            pending: Vec::new(),
+            input_open: false,
+            output_open: true,
+        };
+        // Ends with EIO when the master is closed.
+        let writer = std::thread::spawn(move || {
+            let mut slave = File::from(slave);
+            while slave.write_all(&[b'x'; 4096]).is_ok() {}
+        });
+        let null = File::options().write(true).open("/dev/null").unwrap();
+        let begun = Instant::now();
+        // Until it has read nothing but the flood for its whole time.
+        let deadline = begun + LAST_OUTPUT_TIME;
+        pty.relay_output(null.as_fd(), LAST_OUTPUT_BLOCKS, Some(deadline));
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        pty.relay_output(null.as_fd(), usize::MAX, Some(Instant::now()));
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        drop(pty);
+        writer.join().unwrap();
+    }
 }

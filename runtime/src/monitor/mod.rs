@@ -246,11 +246,7 @@ impl Monitor {
             }
             for (client, request) in self.control.requests() {
                 let answer = match request {
-                    Request::Status => Answer::Status(Status {
-                        init_pid: self.init.pid,
-                        started_at: self.started_at,
-                        stopping: self.stopping,
-                    }),
+                    Request::Status => Answer::Status(self.status()),
                     Request::Stop => Answer::Stopping {
                         signal: self.stop(),
                     },
@@ -265,6 +261,18 @@ impl Monitor {
                 return pidfd::wait(self.init.pidfd.as_fd())
                     .tried(|| "wait for the container's init".to_owned());
             }
+        }
+    }
+
+    fn status(&self) -> Status {
+        let (root_uid, root_gid) = self.settings.root_ids();
+        Status {
+            init_pid: self.init.pid,
+            started_at: self.started_at,
+            stopping: self.stopping,
+            root_uid,
+            root_gid,
+            privileged: self.settings.privileged(),
         }
     }
 
@@ -298,6 +306,9 @@ fn start_init(
     ttys: &[Terminal],
 ) -> Result<Running> {
     cgroup.create()?;
+    if settings.privileged() {
+        cgroup.allow_usual_devices()?;
+    }
     for setting in &settings.cgroup {
         let version = if setting.version_2 {
             Version::Two

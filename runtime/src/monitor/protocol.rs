@@ -64,6 +64,11 @@ pub(crate) struct Status {
     pub(crate) init_pid: i32,
     pub(crate) started_at: u64,
     pub(crate) stopping: bool,
+    /// The host's ids of the guest's root, and whether these are the host's root: as it was started,
+    /// whatever its config says by now.
+    pub(crate) root_uid: u32,
+    pub(crate) root_gid: u32,
+    pub(crate) privileged: bool,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

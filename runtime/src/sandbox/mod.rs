@@ -22,13 +22,17 @@ use std::sync::mpsc;
 
 pub use process::SandboxProcess;
 
-use crate::cgroup::{Cgroup, Limits};
+use crate::cgroup::{Limits, SandboxCgroup, can_limit_processes};
 use crate::error::{Error, Result, Tried};
 use crate::idmap::IdRange;
 use crate::sys::mount;
 use crate::sys::plan::{Exec, FIRST_PRIVATE_FD, Plan, Step};
 use crate::sys::seccomp::{Filter, program};
 use crate::sys::spawn::{Running, spawn};
+
+/// Processes and threads in a sandbox, unless it is said otherwise: no host ends by them, and no
+/// installation of packages needs as many.
+const PROCESSES: u64 = 4096;
 
 /// What to run, and what it may see.
 #[derive(Debug)]
@@ -54,7 +58,8 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// A sandbox with nothing but a program in it.
+    /// A sandbox with nothing but a program in it. It may have 4096 processes and threads (where
+    /// the host can limit that), and any amount of memory.
     pub fn new(program: impl Into<PathBuf>, output: OwnedFd, ids: IdRange) -> Sandbox {
         Sandbox {
             program: program.into(),
@@ -65,7 +70,10 @@ impl Sandbox {
             fds: Vec::new(),
             output,
             ids,
-            limits: Limits::default(),
+            limits: Limits {
+                memory: None,
+                processes: can_limit_processes().then_some(PROCESSES),
+            },
         }
     }
 
@@ -95,7 +103,7 @@ impl Sandbox {
         Ok(SandboxProcess::new(running, cgroup, keep))
     }
 
-    fn start(self) -> Result<(Running, Option<Cgroup>)> {
+    fn start(self) -> Result<(Running, Option<SandboxCgroup>)> {
         let plan = self.plan()?;
         let namespaces = libc::CLONE_NEWUSER
             | libc::CLONE_NEWNS
@@ -103,9 +111,10 @@ impl Sandbox {
             | libc::CLONE_NEWIPC
             | libc::CLONE_NEWUTS
             | libc::CLONE_NEWNET;
-        let cgroup = match self.limits.is_empty() {
-            true => None,
-            false => Some(Cgroup::for_sandbox(&self.limits)?),
+        let cgroup = match SandboxCgroup::new(&self.limits) {
+            // Without cgroups there is still the pid namespace, with which everything ends.
+            Err(_) if self.limits.is_empty() => None,
+            other => Some(other?),
         };
         let child = spawn(plan, namespaces, None)?;
         if let Some(cgroup) = &cgroup {
@@ -125,6 +134,8 @@ impl Sandbox {
     fn plan(&self) -> Result<Plan> {
         let mut plan = Plan::new().tried(|| "open pipes".to_owned())?;
         view::add_steps(self, &mut plan)?;
+        // A terminal's Ctrl-C reaches the program that started it, which ends it in order.
+        plan.step("start a session", Step::Setsid);
         plan.step(
             "refuse system calls",
             Step::Seccomp(program(Filter::Sandbox)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::SandboxCgroup;
 use crate::error::{Result, Tried};
 use crate::sys::pidfd::{self, Ended};
 use crate::sys::spawn::Running;
@@ -15,8 +15,8 @@ use crate::sys::spawn::Running;
 pub struct SandboxProcess {
     running: Running,
     ended: Option<Ended>,
-    /// Removed with its last process, in drop.
-    cgroup: Option<Cgroup>,
+    /// Killed and removed with this.
+    cgroup: Option<SandboxCgroup>,
     /// Ends the thread that the process's life is bound to.
     _keeper: Sender<()>,
 }
@@ -24,7 +24,7 @@ pub struct SandboxProcess {
 impl SandboxProcess {
     pub(super) fn new(
         running: Running,
-        cgroup: Option<Cgroup>,
+        cgroup: Option<SandboxCgroup>,
         keeper: Sender<()>,
     ) -> SandboxProcess {
         SandboxProcess {
@@ -48,6 +48,9 @@ impl SandboxProcess {
     /// Kills it, and with it everything inside. Not an error if it has ended.
     pub fn kill(&self) {
         let _ = pidfd::signal(self.pidfd(), Signal::SIGKILL);
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill();
+        }
     }
 
     /// Waits for its end.
@@ -84,9 +87,5 @@ impl Drop for SandboxProcess {
     fn drop(&mut self) {
         self.kill();
         let _ = self.wait();
-        if let Some(cgroup) = self.cgroup.take() {
-            // It is empty: all processes were in the pid namespace that is gone now.
-            let _ = cgroup.remove();
-        }
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Report {
 pub(super) const FAILED: u32 = 1;
 /// The child goes on as another process; `value` is its pid.
 pub(super) const FORKED: u32 = 2;
+/// The next call is `execve`. A pipe that closes without this was closed by the child's death.
+pub(super) const EXECUTING: u32 = 3;
 
 /// The exit status of a child that could not start its program. Never seen by users.
 const EXIT_FAILED: c_int = 127;
@@ -161,7 +163,11 @@ fn execute(step: &Step, slots: &mut [RawFd; SLOTS], plan: &Plan) -> Outcome {
             Step::LoopbackUp => loopback_up(),
             Step::Unshare(flags) => done(libc::unshare(*flags)),
             Step::Setns(fd, flags) => done(libc::setns(*fd, *flags)),
-            Step::ForkIntoPidNamespace => fork(plan.report_write.as_raw_fd()),
+            Step::ForkIntoPidNamespace => {
+                fork(plan.report_write.as_raw_fd())?;
+                // The parent must know of us before we do anything that lasts.
+                wait_for_go(plan.go_child.as_raw_fd(), slots)
+            }
             Step::SetIds { uid, gid, groups } => {
                 call(libc::syscall(
                     libc::SYS_setgroups,
@@ -219,7 +225,10 @@ fn execute(step: &Step, slots: &mut [RawFd; SLOTS], plan: &Plan) -> Outcome {
                 }
                 Ok(())
             }
-            Step::Exec(program) => Err(exec(program)),
+            Step::Exec(program) => {
+                send(plan.report_write.as_raw_fd(), EXECUTING, 0, 0);
+                Err(exec(program))
+            }
         }
     }
 }

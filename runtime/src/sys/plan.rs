@@ -82,7 +82,8 @@ pub(crate) enum Step {
     LoopbackUp,
     Unshare(libc::c_int),
     Setns(RawFd, libc::c_int),
-    /// Go on in a child that belongs to this process's parent; report its pid and exit.
+    /// Go on in a child that belongs to this process's parent; report its pid and exit. The child
+    /// waits for another go, which the parent gives when it holds a descriptor of it.
     ForkIntoPidNamespace,
     SetIds {
         uid: libc::uid_t,

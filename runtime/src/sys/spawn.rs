@@ -4,12 +4,16 @@ use std::fs::File;
 use std::io::{self, IoSlice, Read};
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
-use super::child::{self, FAILED, FORKED, Report};
-use super::pidfd;
+use super::child::{self, EXECUTING, FAILED, FORKED, Report};
+use super::pidfd::{self, Ended};
 use super::plan::{Plan, explain};
 use crate::error::{Error, Result, Tried};
 
@@ -21,9 +25,21 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 pub(crate) struct Child {
     pid: i32,
     pidfd: Option<OwnedFd>,
+    /// The process that took over ([`FORKED`]).
+    forked: Option<(i32, OwnedFd)>,
     go: OwnedFd,
     report: File,
     sentences: Vec<String>,
+}
+
+/// What ends the wait for a child's program early.
+pub(crate) struct Patience<'a> {
+    /// How long the child may take.
+    pub(crate) limit: Duration,
+    /// What becomes readable when a signal arrives.
+    pub(crate) signals: BorrowedFd<'a>,
+    /// Takes the signals that have arrived; returns one that means the end.
+    pub(crate) ended_by: &'a mut dyn FnMut() -> Option<i32>,
 }
 
 /// A process that runs its program.
@@ -38,6 +54,10 @@ pub(crate) struct Running {
 pub(crate) enum StartFailure {
     /// The program could not be executed; the errno.
     Exec(i32, Error),
+    /// It did not get there in time, and was killed.
+    TimedOut,
+    /// This signal arrived meanwhile, and it was killed.
+    Interrupted(i32),
     /// Something else.
     Other(Error),
 }
@@ -45,6 +65,10 @@ pub(crate) enum StartFailure {
 impl From<StartFailure> for Error {
     fn from(failure: StartFailure) -> Error {
         match failure {
+            StartFailure::TimedOut => Error::environment("the process did not start in time"),
+            StartFailure::Interrupted(signal) => {
+                Error::environment(format!("signal {signal} ended the start of the process"))
+            }
             StartFailure::Exec(_, error) | StartFailure::Other(error) => error,
         }
     }
@@ -99,6 +123,7 @@ pub(crate) fn spawn(
     Ok(Child {
         pid: pid as i32,
         pidfd: Some(super::owned(pidfd.into())),
+        forked: None,
         go: go_parent,
         report: File::from(report_read),
         sentences,
@@ -141,57 +166,57 @@ impl Child {
     }
 
     /// Waits until the program runs; a failed step is an error that names it.
-    pub(crate) fn wait_for_exec(mut self) -> Result<Running, StartFailure> {
-        let mut forked = None;
+    pub(crate) fn wait_for_exec(self) -> Result<Running, StartFailure> {
+        self.wait_for_exec_with(None)
+    }
+
+    /// As [`Child::wait_for_exec`], for a child that somebody may keep from getting there.
+    pub(crate) fn wait_for_exec_with(
+        mut self,
+        mut patience: Option<Patience<'_>>,
+    ) -> Result<Running, StartFailure> {
+        let deadline = patience.as_ref().map(|p| Instant::now() + p.limit);
+        let mut executing = false;
         loop {
-            let mut bytes = [0u8; size_of::<Report>()];
-            match self.report.read_exact(&mut bytes) {
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => break,
-                Err(e) => {
-                    return Err(StartFailure::Other(Error::os(
-                        "could not read the new process's report",
-                        e,
-                    )));
-                }
-            }
-            let word = |at: usize| {
-                u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+            let other = |what: &'static str| move |e| StartFailure::Other(Error::os(what, e));
+            let died = self.wait_for_event(deadline, &mut patience)?;
+            let report = self
+                .read_report(died)
+                .map_err(other("could not read the new process's report"))?;
+            let Some(Report { tag, step, value }) = report else {
+                break;
             };
-            let (tag, step, value) = (word(0), word(4), word(8) as i32);
-            if tag == FORKED {
-                let fd = pidfd::open(value)
-                    .tried(|| format!("open a pidfd of process {value}"))
-                    .map_err(StartFailure::Other)?;
-                forked = Some((value, fd));
-            }
-            if tag == FAILED {
-                if let Some((_, fd)) = &forked {
-                    let _ = pidfd::wait(fd.as_fd());
+            match tag {
+                FORKED => {
+                    let fd =
+                        pidfd::open(value).map_err(other("could not open a pidfd of a child"))?;
+                    self.forked = Some((value, fd));
+                    self.go(&[]).map_err(StartFailure::Other)?;
                 }
-                let error = explain(&self.sentences, step, value);
-                return Err(if step as usize + 1 == self.sentences.len() {
-                    StartFailure::Exec(value, error)
-                } else {
-                    StartFailure::Other(error)
-                });
+                EXECUTING => executing = true,
+                FAILED => {
+                    let error = explain(&self.sentences, step, value);
+                    return Err(if step as usize + 1 == self.sentences.len() {
+                        StartFailure::Exec(value, error)
+                    } else {
+                        StartFailure::Other(error)
+                    });
+                }
+                _ => {}
             }
         }
-        // Both are present until here: only this method and drop take them.
+        if !executing {
+            return Err(StartFailure::Other(self.died_early()));
+        }
+        let go = self
+            .go
+            .try_clone()
+            .map_err(|e| StartFailure::Other(Error::os("could not copy a descriptor", e)))?;
+        // Present until here: only this method, which consumes it, and drop take it.
         let Some(first) = self.pidfd.take() else {
             return Err(StartFailure::Other(Error::internal("the process is gone")));
         };
-        let go = match self.go.try_clone() {
-            Ok(go) => go,
-            Err(e) => {
-                self.pidfd = Some(first);
-                return Err(StartFailure::Other(Error::os(
-                    "could not copy a descriptor",
-                    e,
-                )));
-            }
-        };
-        let (pid, pidfd) = match forked {
+        let (pid, pidfd) = match self.forked.take() {
             Some(second) => {
                 // It exited right after the fork.
                 let _ = pidfd::wait(first.as_fd());
@@ -205,11 +230,108 @@ impl Child {
             _go: go,
         })
     }
+
+    /// Whom to watch: the process that is on its way now.
+    fn current(&self) -> Option<BorrowedFd<'_>> {
+        let forked = self.forked.as_ref().map(|(_, fd)| fd.as_fd());
+        forked.or(self.pidfd.as_ref().map(AsFd::as_fd))
+    }
+
+    /// Waits for a report or the child's end; returns whether it has ended. Not only for the pipe's
+    /// end: a child of another thread may hold a copy of its other side for a while.
+    fn wait_for_event(
+        &self,
+        deadline: Option<Instant>,
+        patience: &mut Option<Patience<'_>>,
+    ) -> Result<bool, StartFailure> {
+        loop {
+            let mut fds = vec![PollFd::new(self.report.as_fd(), PollFlags::POLLIN)];
+            fds.extend(self.current().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+            if let Some(patience) = &patience {
+                fds.push(PollFd::new(patience.signals, PollFlags::POLLIN));
+            }
+            let wait = match deadline {
+                None => PollTimeout::NONE,
+                Some(at) => {
+                    let left = at.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Err(StartFailure::TimedOut);
+                    }
+                    PollTimeout::try_from(left.as_millis().min(60_000) as i32 + 1)
+                        .unwrap_or(PollTimeout::MAX)
+                }
+            };
+            match poll(&mut fds, wait) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(e) => {
+                    let error = Error::os("could not wait for the new process", e);
+                    return Err(StartFailure::Other(error));
+                }
+            }
+            let ready = |at: usize| fds.get(at).and_then(PollFd::any).unwrap_or(false);
+            let (reported, ended) = (ready(0), ready(1));
+            if let Some(patience) = patience
+                && let Some(signal) = (patience.ended_by)()
+            {
+                return Err(StartFailure::Interrupted(signal));
+            }
+            if reported || ended {
+                return Ok(ended && !reported);
+            }
+        }
+    }
+
+    /// The next report; `None` at the end. Of one that has `died` only what it has already written.
+    fn read_report(&mut self, died: bool) -> io::Result<Option<Report>> {
+        if died {
+            fcntl(&self.report, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        }
+        // Reports are written in one piece and so read in one.
+        let mut bytes = [0u8; size_of::<Report>()];
+        match self.report.read_exact(&mut bytes) {
+            Ok(()) => {}
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::UnexpectedEof | io::ErrorKind::WouldBlock
+                ) =>
+            {
+                return Ok(None);
+            }
+            Err(e) => return Err(e),
+        }
+        let word = |at: usize| {
+            u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        Ok(Some(Report {
+            tag: word(0),
+            step: word(4),
+            value: word(8) as i32,
+        }))
+    }
+
+    /// The child is gone before its `execve`, and not by a step that failed.
+    fn died_early(&mut self) -> Error {
+        let last = self.sentences.last().map_or("start", String::as_str);
+        let how = match self.forked.take().map(|(_, fd)| fd).or(self.pidfd.take()) {
+            Some(fd) => pidfd::wait(fd.as_fd()).ok(),
+            None => None,
+        };
+        let how = match how {
+            Some(Ended::Signaled(signal)) => format!("was killed by signal {signal}"),
+            Some(Ended::Exited(code)) => format!("ended with status {code}"),
+            None => "vanished".to_owned(),
+        };
+        Error::environment(format!("the new process {how} before it could {last}")).with_hint(
+            "a limit of memory may be too small, or somebody killed it; see the kernel log",
+        )
+    }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if let Some(pidfd) = self.pidfd.take() {
+        let forked = self.forked.take().map(|(_, fd)| fd);
+        for pidfd in self.pidfd.take().into_iter().chain(forked) {
             let _ = pidfd::signal(pidfd.as_fd(), Signal::SIGKILL);
             let _ = pidfd::wait(pidfd.as_fd());
         }
@@ -238,5 +360,88 @@ pub(crate) fn detach() -> io::Result<()> {
             nix::unistd::setsid()?;
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::plan::{Exec, Step};
+
+    fn waiting() -> Child {
+        let mut plan = Plan::new().unwrap();
+        plan.step("wait for the parent", Step::WaitForGo);
+        plan.step(
+            "execute true",
+            Step::Exec(Exec::new(
+                vec![c"/bin/true".to_owned()],
+                vec![c"true".to_owned()],
+                vec![],
+            )),
+        );
+        spawn(plan, 0, None).unwrap()
+    }
+
+    fn patient(limit: Duration, signal: Option<i32>, child: Child) -> StartFailure {
+        let (read, _write) = io::pipe().unwrap();
+        let pid = child.pid();
+        let failure = child.wait_for_exec_with(Some(Patience {
+            limit,
+            signals: read.as_fd(),
+            ended_by: &mut || signal,
+        }));
+        let gone = std::fs::metadata(format!("/proc/{pid}")).is_err();
+        assert!(gone, "the child was not killed and reaped");
+        failure.err().unwrap()
+    }
+
+    #[test]
+    fn a_child_that_runs_its_program_is_no_failure() {
+        let child = waiting();
+        child.go(&[]).unwrap();
+        let running = child.wait_for_exec().ok().unwrap();
+        assert!(pidfd::wait(running.pidfd.as_fd()).unwrap().success());
+    }
+
+    #[test]
+    fn a_child_killed_before_its_execve_is_a_failure_that_says_so() {
+        let child = waiting();
+        let fd = pidfd::open(child.pid()).unwrap();
+        pidfd::signal(fd.as_fd(), Signal::SIGKILL).unwrap();
+        let error = Error::from(child.wait_for_exec().err().unwrap()).chain();
+        assert!(
+            error.contains("killed by signal 9 before it could execute true"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_child_that_does_not_get_to_its_program_is_killed_after_a_while() {
+        let failure = patient(Duration::from_millis(50), None, waiting());
+        assert!(matches!(failure, StartFailure::TimedOut));
+    }
+
+    #[test]
+    fn a_stopped_child_is_killed_too() {
+        let child = waiting();
+        let fd = pidfd::open(child.pid()).unwrap();
+        pidfd::signal(fd.as_fd(), Signal::SIGSTOP).unwrap();
+        let failure = patient(Duration::from_millis(50), None, child);
+        assert!(matches!(failure, StartFailure::TimedOut));
+    }
+
+    #[test]
+    fn a_signal_ends_the_wait_for_a_program() {
+        let (read, mut write) = io::pipe().unwrap();
+        std::io::Write::write_all(&mut write, b"x").unwrap();
+        let failure = waiting().wait_for_exec_with(Some(Patience {
+            limit: Duration::from_secs(600),
+            signals: read.as_fd(),
+            ended_by: &mut || Some(libc::SIGINT),
+        }));
+        assert!(matches!(
+            failure.err().unwrap(),
+            StartFailure::Interrupted(libc::SIGINT)
+        ));
     }
 }
