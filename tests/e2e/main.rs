@@ -10,6 +10,7 @@ mod debian;
 mod images;
 mod mistakes;
 mod oracle;
+mod output;
 mod templates;
 mod tour;
 mod trust;

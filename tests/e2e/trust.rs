@@ -6,7 +6,7 @@ use sampan_debian_archive::{
     date,
     testing::{BuiltMirror, DebBuilder, Key, Mirror},
 };
-use sampan_tests::{Ran, Server, TestEnvironment};
+use sampan_tests::{Background, Ran, Server, TestEnvironment};
 
 fn busybox(version: &str) -> DebBuilder {
     let program = std::fs::read("/bin/busybox").expect("busybox-static is installed");
@@ -211,4 +211,23 @@ fn a_mirror_on_this_machine_needs_no_server() {
         "image", "build", "-t", "busybox", "-o", &mirror, "-o", &keyring,
     ])
     .ok();
+}
+
+#[test]
+fn the_mirror_is_the_option_or_else_the_variable() {
+    let scene = Scene::of(&mirror().build());
+    let with_variable = |variable: &str, option: Option<&str>| {
+        let mut arguments = vec!["image", "build", "-t", "busybox", "-o", &scene.keyring];
+        arguments.extend(option.into_iter().flat_map(|option| ["-o", option]));
+        let mut command = scene.env.command(&arguments);
+        command.env("SAMPAN_DEBIAN_MIRROR", variable);
+        Background::start(command, b"").wait()
+    };
+    let ours = scene.mirror.strip_prefix("mirror=").unwrap();
+    with_variable(ours, None).ok();
+    // A port that nobody can listen on: the option has to win.
+    let nobody = "http://127.0.0.1:1/debian";
+    with_variable(nobody, Some(&scene.mirror)).ok();
+    let ran = with_variable(nobody, None).failed();
+    assert!(ran.stderr.contains(nobody), "{}", ran.stderr);
 }

@@ -1,0 +1,125 @@
+//! What people and programs get to see: documented JSON, bars on a terminal, lines in a pipe.
+
+use std::{collections::BTreeSet, process::Command, time::Duration};
+
+use sampan_tests::{TestEnvironment, wait_until};
+
+/// The field names that docs/json.md has in the row of a command, those in brackets left out.
+fn documented(command: &str) -> BTreeSet<String> {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/json.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    let row = docs
+        .lines()
+        .find(|line| line.starts_with(&format!("| `{command}` |")))
+        .unwrap_or_else(|| panic!("docs/json.md has no row for {command}"));
+    let mut value = row.rsplit_once(" | ").unwrap().1.to_owned();
+    while let (Some(open), Some(close)) = (value.find('('), value.find(')')) {
+        value.replace_range(open..=close, "");
+    }
+    value
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
+fn fields(value: &serde_json::Value) -> BTreeSet<String> {
+    let object = match value {
+        serde_json::Value::Array(rows) => &rows[0],
+        value => value,
+    };
+    object.as_object().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn json_has_the_documented_fields_and_no_others() {
+    let env = TestEnvironment::new();
+    env.small_guest("web");
+    for (arguments, row) in [
+        (&["info", "web"][..], "info NAME"),
+        (&["template", "ls"], "template ls"),
+        (&["template", "show", "naughty"], "template show NAME"),
+        (&["image", "ls"], "image ls"),
+        (&["image", "verify"], "image verify"),
+    ] {
+        let json = env
+            .sampan(&[arguments, &["--format", "json"]].concat())
+            .ok()
+            .json();
+        assert_eq!(fields(&json), documented(row), "{arguments:?}");
+    }
+    let ls = env.sampan(&["ls", "--format", "json"]).ok().json();
+    assert_eq!(fields(&ls), documented("info NAME"));
+    let build = ["image", "build", "-t", "naughty", "--format", "json"];
+    let built = fields(&env.sampan(&build).ok().json());
+    let mut expected = documented("image ls");
+    expected.insert("built".to_owned());
+    assert_eq!(built, expected);
+}
+
+#[test]
+fn progress_is_a_bar_on_a_terminal_and_lines_with_rates_elsewhere() {
+    let env = TestEnvironment::new();
+    let build = ["image", "build", "-t", "naughty", "-o", "size=60000000"];
+    let ran = env.sampan(&build).ok();
+    for task in ["writing: 57.22 MiB in ", "packing: 57.22 MiB in "] {
+        let line = ran.stderr.lines().find(|line| line.starts_with(task));
+        assert!(
+            line.is_some_and(|line| line.ends_with("/s)")),
+            "{}",
+            ran.stderr
+        );
+    }
+    assert!(!ran.stderr.contains('\u{1b}'), "a pipe got terminal codes");
+    let quiet = env
+        .sampan(&[&["-q"], &build[..], &["--refresh"]].concat())
+        .ok();
+    assert_eq!(quiet.stderr, "");
+
+    let socket = env.scratch().join("tmux");
+    let tmux = |arguments: &[&str]| {
+        Command::new("tmux")
+            .arg("-S")
+            .arg(&socket)
+            .args(arguments)
+            .output()
+            .unwrap()
+    };
+    let mut command = env.command(&[&build[..], &["--refresh"]].concat());
+    let line: Vec<String> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/fixtures/lib");
+    let line = format!(
+        "SAMPAN_TEMPLATE_PATH={} {}; read line",
+        path.display(),
+        line.join(" ")
+    );
+    command.env_clear();
+    tmux(&[
+        "-f",
+        "/dev/null",
+        "new-session",
+        "-d",
+        "-x",
+        "100",
+        "-y",
+        "30",
+        &line,
+    ]);
+    let screen = || String::from_utf8_lossy(&tmux(&["capture-pane", "-p"]).stdout).into_owned();
+    let seen = wait_until(Duration::from_secs(60), || {
+        let bar = screen();
+        let bar = bar.lines().find(|line| line.starts_with("writing  "))?;
+        (bar.contains("[=") && bar.contains("/57.22 MiB") && bar.contains("MiB/s")).then_some(())
+    });
+    let last = screen();
+    let done = wait_until(Duration::from_secs(60), || {
+        screen().contains("sha256:").then_some(())
+    });
+    tmux(&["kill-server"]);
+    assert!(seen.is_some(), "no bar was seen; at last:\n{last}");
+    assert!(done.is_some());
+}
