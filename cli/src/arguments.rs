@@ -30,7 +30,12 @@ pub struct Arguments {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Global {
     /// Put every directory (state, cache, run, log) below DIR
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        global = true,
+        help_heading = "For every command"
+    )]
     pub root: Option<PathBuf>,
     /// Where the containers are [default: /var/lib/sampan]
     #[arg(
@@ -38,17 +43,30 @@ pub struct Global {
         long,
         value_name = "DIR",
         global = true,
+        help_heading = "For every command",
         env = "SAMPAN_PATH"
     )]
     pub path: Option<PathBuf>,
     /// How data is printed
-    #[arg(long, value_enum, default_value_t, global = true)]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        global = true,
+        help_heading = "For every command"
+    )]
     pub format: Format,
     /// Say nothing but errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        help_heading = "For every command",
+        conflicts_with = "verbose"
+    )]
     pub quiet: bool,
     /// Say more
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = "For every command")]
     pub verbose: bool,
 }
 

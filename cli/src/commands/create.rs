@@ -26,7 +26,7 @@ pub struct Args {
     /// Start it as well
     #[arg(long)]
     start: bool,
-    /// Without a user namespace: root inside is root outside, and can be held by nothing for sure
+    /// Without a user namespace: root inside is root on the host
     #[arg(long)]
     privileged: bool,
 }
