@@ -162,6 +162,21 @@ fn a_template_that_belongs_to_somebody_else_is_refused() {
 }
 
 #[test]
+fn a_template_of_the_person_behind_sudo_is_accepted() {
+    let env = TestEnvironment::new();
+    let path = with_library(&env, "naughty", &library("naughty"));
+    std::os::unix::fs::chown(&path, Some(4711), Some(4711)).unwrap();
+    let show = |behind_sudo: &str| {
+        let mut command = env.command(&["template", "show", "naughty"]);
+        command.env("SAMPAN_TEMPLATE_PATH", env.scratch().join("templates"));
+        command.env("SUDO_UID", behind_sudo);
+        Background::start(command, b"").wait()
+    };
+    show("4711").ok();
+    show("4712").failed();
+}
+
+#[test]
 fn a_shadowed_template_is_shown_as_such() {
     let env = TestEnvironment::new();
     let path = with_library(&env, "debian", &library("naughty"));

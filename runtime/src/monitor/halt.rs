@@ -12,20 +12,27 @@ pub(super) fn signal_for(configured: Option<i32>, init: i32) -> Option<i32> {
     choose(&status)
 }
 
+/// Whether init would notice a signal: it catches it, or blocks it to read it from a descriptor,
+/// as systemd does. While it boots it may do neither yet, and the kernel then drops the signal.
+pub(super) fn is_heard(signal: i32, init: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{init}/status")).unwrap_or_default();
+    listens(&status, signal)
+}
+
 fn choose(status: &str) -> Option<i32> {
-    // systemd blocks its signals and reads them from a descriptor; others catch them.
-    let listens = |signal: i32| {
-        ["SigBlk:", "SigCgt:"].iter().any(|field| {
-            status
-                .lines()
-                .find_map(|line| line.strip_prefix(field))
-                .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-                .is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
-        })
-    };
     [libc::SIGRTMIN() + 3, libc::SIGPWR]
         .into_iter()
-        .find(|signal| listens(*signal))
+        .find(|signal| listens(status, *signal))
+}
+
+fn listens(status: &str, signal: i32) -> bool {
+    ["SigBlk:", "SigCgt:"].iter().any(|field| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(field))
+            .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            .is_some_and(|mask| (1..=64).contains(&signal) && mask & (1 << (signal - 1)) != 0)
+    })
 }
 
 #[cfg(test)]

@@ -36,6 +36,9 @@ use crate::sys::mount;
 use crate::sys::pidfd::{self, Ended};
 use crate::sys::spawn::{Running, detach, set_limit, spawn};
 
+/// How often to look whether an init that boots listens by now, in milliseconds.
+const BOOT_INTERVAL: u8 = 50;
+
 /// The monitor's main function, for the hidden command that
 /// [`StartOptions`](crate::StartOptions) names. `arguments` are those after the command's name.
 ///
@@ -109,6 +112,8 @@ struct Monitor {
     init: Running,
     started_at: u64,
     stopping: bool,
+    /// The signal to halt, while init does not listen to it yet: it is sent again once it does.
+    unheard: Option<i32>,
     /// Held until the very end.
     _lock: File,
 }
@@ -176,6 +181,7 @@ impl Monitor {
             init,
             started_at: now(),
             stopping: false,
+            unheard: None,
             _lock: lock,
         })
     }
@@ -229,7 +235,11 @@ impl Monitor {
                     .map(|tty| PollFd::new(tty.master(), PollFlags::POLLIN)),
             );
             fds.extend(self.control.descriptors());
-            match poll(&mut fds, PollTimeout::NONE) {
+            let patience = match self.unheard {
+                Some(_) => PollTimeout::from(BOOT_INTERVAL),
+                None => PollTimeout::NONE,
+            };
+            match poll(&mut fds, patience) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(e) => return Err(e).tried(|| "wait for events".to_owned()),
             }
@@ -257,6 +267,11 @@ impl Monitor {
                 };
                 self.control.tell(client, &answer);
             }
+            if let Some(signal) = self.unheard
+                && halt::is_heard(signal, self.init.pid)
+            {
+                self.ask_to_halt(signal);
+            }
             if ended {
                 return pidfd::wait(self.init.pidfd.as_fd())
                     .tried(|| "wait for the container's init".to_owned());
@@ -281,14 +296,18 @@ impl Monitor {
         self.stopping = true;
         let signal = halt::signal_for(self.settings.halt_signal, self.init.pid);
         match signal {
-            Some(signal) => {
-                if let Err(error) = pidfd::signal_number(self.init.pidfd.as_fd(), signal) {
-                    eprintln!("signal {signal} to init: {error}");
-                }
-            }
+            Some(signal) => self.ask_to_halt(signal),
             None => self.kill(),
         }
         signal
+    }
+
+    fn ask_to_halt(&mut self, signal: i32) {
+        let heard = halt::is_heard(signal, self.init.pid);
+        self.unheard = (!heard).then_some(signal);
+        if let Err(error) = pidfd::signal_number(self.init.pidfd.as_fd(), signal) {
+            eprintln!("signal {signal} to init: {error}");
+        }
     }
 
     fn kill(&mut self) {
