@@ -224,6 +224,25 @@ mod tests {
         assert!(receive::<Reply>(&mut wire.as_slice()).is_err());
     }
 
+    #[test]
+    fn a_frame_that_arrives_byte_by_byte_holds_nobody_up() {
+        let mut wire = Vec::new();
+        send(&mut wire, &Reply::Cancelled(true), b"raw").unwrap();
+        let mut incoming = Incoming::default();
+        for (index, byte) in wire.iter().enumerate() {
+            assert!(
+                incoming.take::<Reply>().unwrap().is_none(),
+                "whole at {index}"
+            );
+            assert!(incoming.fill(&mut [*byte].as_slice()).unwrap());
+            assert!(incoming.is_torn());
+        }
+        let (reply, raw) = incoming.take::<Reply>().unwrap().unwrap();
+        assert!(matches!(reply, Reply::Cancelled(true)));
+        assert_eq!(raw, b"raw");
+        assert!(!incoming.is_torn());
+    }
+
     proptest! {
         #[test]
         fn any_bytes_give_an_answer_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
