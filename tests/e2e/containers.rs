@@ -216,6 +216,22 @@ fn the_memory_limit_holds_by_either_key() {
 }
 
 #[test]
+fn the_limit_of_processes_holds() {
+    let env = TestEnvironment::new();
+    env.create_small_guest("crowd", &[]);
+    let config = env.state().join("crowd/config");
+    let mut text = fs::read_to_string(&config).unwrap();
+    text.push_str("lxc.cgroup2.pids.max = 20\n");
+    fs::write(&config, text).unwrap();
+    env.sampan(&["start", "crowd"]).ok();
+    let fork =
+        "i=0; while test $i -lt 60; do /bin/sleep 60 </dev/null >/dev/null 2>&1 & i=$((i+1)); done";
+    let ran = env.sampan(&["exec", "crowd", "--", "sh", "-c", fork]);
+    assert_ne!(ran.code, 0, "60 processes were possible");
+    assert!(ran.stderr.contains("fork"), "{}", ran.stderr);
+}
+
+#[test]
 fn ls_tells_the_truth_when_init_is_killed_from_outside() {
     let env = TestEnvironment::new();
     env.small_guest("victim");

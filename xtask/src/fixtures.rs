@@ -28,7 +28,7 @@ const NEXT_MINOR: &[(&str, &str, &str)] = &[
     (
         "src/abi/host.rs",
         "    fn cancelled(&self) -> bool;\n}",
-        "    fn cancelled(&self) -> bool;\n    #[allow(unused_braces)]\n    fn newer(&self) -> u32 { 0 }\n}",
+        "    fn cancelled(&self) -> bool;\n    fn newer(&self) -> u32 { u32::default() }\n}",
     ),
     (
         "src/abi/plugin.rs",

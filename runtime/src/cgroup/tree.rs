@@ -91,6 +91,7 @@ fn retry(deadline: Instant, remove: impl Fn() -> nix::Result<()>) -> io::Result<
     loop {
         match remove() {
             Err(Errno::EBUSY) if Instant::now() < deadline => {
+                // Killed processes leave a cgroup a moment later, and version 1 tells nobody when.
                 std::thread::sleep(Duration::from_millis(1));
             }
             Err(Errno::ENOENT) => return Ok(()),
