@@ -42,6 +42,40 @@ pub struct Download {
     pub label: String,
 }
 
+/// A piece of work that has ended, for people who want to see what takes the time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Span {
+    /// What was done: `download`, `unpack`, `configure` …
+    pub task: String,
+    /// To what, such as a package's name; empty for a whole stage.
+    pub item: String,
+    /// When it began, microseconds since 1970 ([`Span::now`]).
+    pub begun: u64,
+    /// When it ended, microseconds since 1970.
+    pub ended: u64,
+}
+
+impl Span {
+    /// Microseconds since 1970.
+    pub fn now() -> u64 {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.map_or(0, |since| {
+            u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+        })
+    }
+
+    /// Something that began at `begun` and ends now.
+    pub fn since(begun: u64, task: impl Into<String>, item: impl Into<String>) -> Self {
+        Self {
+            task: task.into(),
+            item: item.into(),
+            begun,
+            ended: Self::now(),
+        }
+    }
+}
+
 /// A command to run inside the rootfs, as the container's root, without network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -54,6 +88,9 @@ pub struct Command {
     pub stdin: Vec<u8>,
     /// Answer fsync and its kin at once: the tree is packed and synced as a whole later.
     pub skip_sync: bool,
+    /// Open descriptor 3 for the command to write lines to, which come back in
+    /// [`Outcome::status`] with the moment when each was read. A host before 1.1 does not.
+    pub status: bool,
 }
 
 impl Command {
@@ -89,6 +126,9 @@ pub struct Outcome {
     pub code: i32,
     /// Standard output and error together: the last 64 KiB.
     pub output: String,
+    /// What the command wrote to descriptor 3, a line each, with the time in microseconds since
+    /// 1970: the last 64 KiB. Empty unless [`Command::status`] asked for it.
+    pub status: Vec<(u64, String)>,
 }
 
 impl Outcome {
@@ -120,6 +160,22 @@ pub trait Host {
 
     /// Whether the person asked to stop. Long work asks now and then.
     fn cancelled(&self) -> bool;
+
+    /// Fetches as [`Host::fetch`] does, and hands each file on as soon as it is there: its place
+    /// among `downloads` and its path. An error of `ready` ends the rest.
+    fn fetch_each(
+        &self,
+        downloads: &[Download],
+        ready: &mut dyn FnMut(usize, PathBuf) -> Result<(), TemplateError>,
+    ) -> Result<(), TemplateError> {
+        for (index, path) in self.fetch(downloads)?.into_iter().enumerate() {
+            ready(index, path)?;
+        }
+        Ok(())
+    }
+
+    /// Tells that a piece of work has ended and when, for `--timings`.
+    fn span(&self, _span: &Span) {}
 
     /// Logs at [`Level::Info`].
     fn info(&self, message: &str) {

@@ -42,7 +42,7 @@ mod template;
 
 pub use description::{Description, OptionKind, OptionSpec};
 pub use error::{ErrorKind, TemplateError};
-pub use host::{Command, Download, Host, Level, Outcome, Unit};
+pub use host::{Command, Download, Host, Level, Outcome, Span, Unit};
 pub use options::{OptionError, Options, nearest, split_list};
 pub use request::{BuildOutcome, ConfigureOutcome, ContainerRequest, PackageRecord, Request};
 pub use rootfs::Rootfs;

@@ -39,6 +39,9 @@ pub struct BuildOutcome {
     pub source_date_epoch: i64,
     /// What was installed, for people and audits.
     pub packages: Vec<PackageRecord>,
+    /// A text from which the template can build the same image again, whatever the mirror has
+    /// then; `sampan image build --lock FILE` hands it to the person. Empty when there is none.
+    pub lock: String,
 }
 
 /// One installed package.

@@ -2,7 +2,7 @@
 //!
 //! One stream socket. A frame is two little-endian u32 lengths, a JSON message and raw bytes. The
 //! parent sends one [`Call`]; from then on the worker speaks first, and each of its messages but
-//! [`FromWorker::Log`] and [`FromWorker::Progress`] gets one [`Reply`], until it says
+//! [`FromWorker::Log`], [`FromWorker::Progress`] and [`FromWorker::Span`] gets one [`Reply`], until it says
 //! [`FromWorker::Done`]. The worker is not trusted: its frames are capped, and every path and
 //! address in them is checked by who acts on it.
 
@@ -12,7 +12,7 @@ use std::{
 };
 
 use sampan_core::{
-    BuildOutcome, ConfigureOutcome, ContainerRequest, Description, Download, Level, Request,
+    BuildOutcome, ConfigureOutcome, ContainerRequest, Description, Download, Level, Request, Span,
     TemplateError, Unit,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -73,6 +73,7 @@ pub(crate) enum FromWorker {
         total: u64,
         unit: Unit,
     },
+    Span(Span),
     Fetch(Vec<Download>),
     FetchUnverified {
         url: String,

@@ -1,6 +1,6 @@
 //! Where a person hears of what goes on.
 
-use sampan_core::{Level, Unit};
+use sampan_core::{Level, Span, Unit};
 
 /// Takes log lines and progress of templates, downloads and packing.
 pub trait Reporter {
@@ -8,6 +8,8 @@ pub trait Reporter {
     fn log(&self, level: Level, message: &str);
     /// How far the named task is; a `total` of 0 is unknown, `done == total` ends the task.
     fn progress(&self, task: &str, done: u64, total: u64, unit: Unit);
+    /// Something that has ended, and when it began and ended.
+    fn span(&self, _span: &Span) {}
 }
 
 /// Tells nobody.

@@ -276,6 +276,12 @@ impl Conversation<'_> {
                     self.session.reporter.progress(&task, done, total, unit);
                     continue;
                 }
+                FromWorker::Span(mut span) => {
+                    span.task = printable(&span.task);
+                    span.item = printable(&span.item);
+                    self.session.reporter.span(&span);
+                    continue;
+                }
                 FromWorker::Fetch(downloads) => (self.fetch(&downloads), Vec::new()),
                 FromWorker::FetchUnverified { url, limit } => {
                     match self.session.downloader.fetch_unverified(

@@ -11,7 +11,7 @@ use std::{
 };
 
 use sampan_core::{
-    Command, Download, ErrorKind, Host, Level, Outcome, TemplateError, Unit, abi::Module,
+    Command, Download, ErrorKind, Host, Level, Outcome, Span, TemplateError, Unit, abi::Module,
 };
 use sampan_runtime::sandbox::in_root;
 
@@ -113,6 +113,10 @@ impl Host for Client {
         });
     }
 
+    fn span(&self, span: &Span) {
+        let _ = self.tell(&FromWorker::Span(span.clone()));
+    }
+
     fn fetch(&self, downloads: &[Download]) -> Result<Vec<PathBuf>, TemplateError> {
         match self.ask(&FromWorker::Fetch(downloads.to_vec()))? {
             (Reply::Paths(paths), _) if paths.len() == downloads.len() => Ok(paths),
@@ -164,6 +168,7 @@ impl Host for Client {
         Ok(Outcome {
             code: status.code(),
             output: String::from_utf8_lossy(&output[kept..]).into_owned(),
+            status: Vec::new(),
         })
     }
 

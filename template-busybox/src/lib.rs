@@ -68,6 +68,7 @@ impl Template for Busybox {
             fingerprint: suite.fingerprint(),
             source_date_epoch: suite.release.date,
             packages: vec![record],
+            lock: String::new(),
         })
     }
 

@@ -77,7 +77,7 @@ fn a_template_of_another_major_version_is_refused_with_both_versions() {
     let env = TestEnvironment::new();
     let ran = env.sampan(&["template", "show", "major"]).failed();
     assert!(
-        ran.stderr.contains("ABI 2.0.0") && ran.stderr.contains("1.0.0"),
+        ran.stderr.contains("ABI 2.0.0") && ran.stderr.contains("1.1.0"),
         "{}",
         ran.stderr
     );

@@ -24,11 +24,11 @@ struct Library {
 
 /// What a release of the next minor version might append: a host service and a template function.
 const NEXT_MINOR: &[(&str, &str, &str)] = &[
-    ("Cargo.toml", "version = \"1.0.0\"", "version = \"1.1.0\""),
+    ("Cargo.toml", "version = \"1.1.0\"", "version = \"1.2.0\""),
     (
         "src/abi/host.rs",
-        "    fn cancelled(&self) -> bool;\n}",
-        "    fn cancelled(&self) -> bool;\n    fn newer(&self) -> u32 { u32::default() }\n}",
+        "only when all are there\",\n        )))\n    }\n}",
+        "only when all are there\",\n        )))\n    }\n    fn newer(&self) -> u32 { u32::default() }\n}",
     ),
     (
         "src/abi/plugin.rs",
@@ -66,7 +66,7 @@ const LIBRARIES: [Library; 5] = [
     Library {
         name: "major",
         source: "variant",
-        edits: &[("Cargo.toml", "version = \"1.0.0\"", "version = \"2.0.0\"")],
+        edits: &[("Cargo.toml", "version = \"1.1.0\"", "version = \"2.0.0\"")],
     },
     Library {
         name: "layout",

@@ -7,12 +7,12 @@ use std::{
 
 use abi_stable::{
     sabi_trait,
-    sabi_types::RRef,
+    sabi_types::{RMut, RRef},
     std_types::{RResult, RSlice, RStr, RString, RVec},
 };
 
-use super::wire::{CommandRef, DownloadRef, ErrorRef, LevelCode, OutcomeRef, UnitCode};
-use crate::{Command, Download, Host, Level, Outcome, TemplateError, Unit};
+use super::wire::{CommandRef, DownloadRef, ErrorRef, LevelCode, OutcomeRef, SpanRef, UnitCode};
+use crate::{Command, Download, ErrorKind, Host, Level, Outcome, Span, TemplateError, Unit};
 
 /// What crosses. Appended methods go to the end and have default bodies.
 #[sabi_trait]
@@ -24,7 +24,30 @@ pub trait HostServices {
     fn run(&self, command: CommandRef) -> RResult<OutcomeRef, ErrorRef>;
     #[sabi(last_prefix_field)]
     fn cancelled(&self) -> bool;
+    /// Since 1.1, as are those that follow.
+    fn span(&self, _span: SpanRef) {}
+    /// Fetches and hands each file to `sink` as soon as it is there.
+    fn fetch_each(
+        &self,
+        _downloads: RSlice<'_, DownloadRef>,
+        _sink: SinkMut<'_>,
+    ) -> RResult<(), ErrorRef> {
+        RResult::RErr(ErrorRef::of(&TemplateError::new(
+            ErrorKind::Unsupported,
+            "this host hands files on only when all are there",
+        )))
+    }
 }
+
+/// What a plugin lends to the host for the length of one `fetch_each`.
+#[sabi_trait]
+pub trait FetchedSink {
+    #[sabi(last_prefix_field)]
+    fn ready(&mut self, index: usize, path: RStr<'_>) -> RResult<(), ErrorRef>;
+}
+
+/// A borrowed sink, as passed to a host.
+pub type SinkMut<'a> = FetchedSink_TO<'a, RMut<'a, ()>>;
 
 /// A borrowed host, as passed to a plugin.
 pub type HostRef<'a> = HostServices_TO<'a, RRef<'a, ()>>;
@@ -93,6 +116,27 @@ impl HostServices for Lent<'_> {
     fn cancelled(&self) -> bool {
         catch_unwind(AssertUnwindSafe(|| self.0.cancelled())).unwrap_or(true)
     }
+
+    fn span(&self, span: SpanRef) {
+        let _ = catch_unwind(AssertUnwindSafe(|| self.0.span(&span.plain())));
+    }
+
+    fn fetch_each(
+        &self,
+        downloads: RSlice<'_, DownloadRef>,
+        mut sink: SinkMut<'_>,
+    ) -> RResult<(), ErrorRef> {
+        shield(|| {
+            let downloads: Vec<Download> =
+                downloads.iter().map(|download| download.plain()).collect();
+            self.0.fetch_each(&downloads, &mut |index, path| {
+                let path = path.to_string_lossy();
+                sink.ready(index, RStr::from_str(&path))
+                    .into_result()
+                    .map_err(ErrorRef::plain)
+            })
+        })
+    }
 }
 
 /// The plugin's view of the host that was lent to it.
@@ -139,5 +183,50 @@ impl Host for Borrowed<'_> {
 
     fn cancelled(&self) -> bool {
         self.0.cancelled()
+    }
+
+    fn span(&self, span: &Span) {
+        self.0.span(SpanRef::of(span));
+    }
+
+    fn fetch_each(
+        &self,
+        downloads: &[Download],
+        ready: &mut dyn FnMut(usize, PathBuf) -> Result<(), TemplateError>,
+    ) -> Result<(), TemplateError> {
+        let records: Vec<DownloadRef> = downloads.iter().map(DownloadRef::of).collect();
+        let mut sink = Sink(ready);
+        let fetched = self.0.fetch_each(
+            RSlice::from_slice(&records),
+            SinkMut::from_ptr(RMut::new(&mut sink), sabi_trait::TD_Opaque),
+        );
+        match fetched.into_result().map_err(ErrorRef::plain) {
+            // A host before 1.1. Whatever else fails, fails before this answer.
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                for (index, path) in self.fetch(downloads)?.into_iter().enumerate() {
+                    ready(index, path)?;
+                }
+                Ok(())
+            }
+            fetched => fetched,
+        }
+    }
+}
+
+/// The plugin's closure, lent to the host. A panic in it must not unwind through the host's frames.
+struct Sink<'a>(&'a mut dyn FnMut(usize, PathBuf) -> Result<(), TemplateError>);
+
+impl FetchedSink for Sink<'_> {
+    fn ready(&mut self, index: usize, path: RStr<'_>) -> RResult<(), ErrorRef> {
+        let path = PathBuf::from(path.as_str());
+        catch_unwind(AssertUnwindSafe(|| (self.0)(index, path)))
+            .unwrap_or_else(|_| {
+                Err(TemplateError::new(
+                    ErrorKind::Panicked,
+                    "the template panicked while it took a file",
+                ))
+            })
+            .map_err(|error| ErrorRef::of(&error))
+            .into()
     }
 }

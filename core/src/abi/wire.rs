@@ -8,7 +8,8 @@ use abi_stable::{
 
 use crate::{
     BuildOutcome, Command, ConfigureOutcome, ContainerRequest, Description, Download, ErrorKind,
-    Level, OptionKind, OptionSpec, Options, Outcome, PackageRecord, Request, TemplateError, Unit,
+    Level, OptionKind, OptionSpec, Options, Outcome, PackageRecord, Request, Span, TemplateError,
+    Unit,
 };
 
 type Text = RStr<'static>;
@@ -261,6 +262,8 @@ pub struct BuildOutcomeRecord {
     source_date_epoch: i64,
     #[sabi(last_prefix_field)]
     packages: List<PackageRef>,
+    /// Since 1.1.
+    lock: Text,
 }
 
 impl BuildOutcomeRef {
@@ -276,6 +279,7 @@ impl BuildOutcomeRef {
                 }
                 .leak_into_prefix()
             })),
+            lock: text(&plain.lock),
         }
         .leak_into_prefix()
     }
@@ -293,6 +297,7 @@ impl BuildOutcomeRef {
                     arch: package.arch().into(),
                 })
                 .collect(),
+            lock: self.lock().map(String::from).unwrap_or_default(),
         }
     }
 }
@@ -361,6 +366,8 @@ pub struct CommandRecord {
     stdin: List<u8>,
     #[sabi(last_prefix_field)]
     skip_sync: bool,
+    /// Since 1.1.
+    status: bool,
 }
 
 impl CommandRef {
@@ -370,6 +377,7 @@ impl CommandRef {
             env: pairs(plain.env.iter().map(|(k, v)| (k.as_str(), v.as_str()))),
             stdin: list(plain.stdin.iter().copied()),
             skip_sync: plain.skip_sync,
+            status: plain.status,
         }
         .leak_into_prefix()
     }
@@ -380,6 +388,7 @@ impl CommandRef {
             env: string_pairs(self.env()),
             stdin: self.stdin().to_vec(),
             skip_sync: self.skip_sync(),
+            status: self.status().unwrap_or(false),
         }
     }
 }
@@ -391,6 +400,8 @@ pub struct OutcomeRecord {
     code: i32,
     #[sabi(last_prefix_field)]
     output: Text,
+    /// Since 1.1.
+    status: List<Tuple2<u64, Text>>,
 }
 
 impl OutcomeRef {
@@ -398,6 +409,12 @@ impl OutcomeRef {
         OutcomeRecord {
             code: plain.code,
             output: text(&plain.output),
+            status: list(
+                plain
+                    .status
+                    .iter()
+                    .map(|(time, line)| Tuple2(*time, text(line))),
+            ),
         }
         .leak_into_prefix()
     }
@@ -406,6 +423,45 @@ impl OutcomeRef {
         Outcome {
             code: self.code(),
             output: self.output().into(),
+            status: self
+                .status()
+                .map(|lines| {
+                    let pair = |line: &Tuple2<u64, Text>| (line.0, line.1.as_str().to_owned());
+                    lines.iter().map(pair).collect()
+                })
+                .unwrap_or_default(),
+        }
+    }
+}
+
+#[repr(C)]
+#[derive(StableAbi)]
+#[sabi(kind(Prefix(prefix_ref = SpanRef)))]
+pub struct SpanRecord {
+    task: Text,
+    item: Text,
+    begun: u64,
+    #[sabi(last_prefix_field)]
+    ended: u64,
+}
+
+impl SpanRef {
+    pub(super) fn of(plain: &Span) -> Self {
+        SpanRecord {
+            task: text(&plain.task),
+            item: text(&plain.item),
+            begun: plain.begun,
+            ended: plain.ended,
+        }
+        .leak_into_prefix()
+    }
+
+    pub(super) fn plain(self) -> Span {
+        Span {
+            task: self.task().into(),
+            item: self.item().into(),
+            begun: self.begun(),
+            ended: self.ended(),
         }
     }
 }

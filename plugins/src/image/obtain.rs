@@ -133,6 +133,7 @@ impl ImageStore {
             source_date_epoch: newest,
             built_at: now(),
             packages: outcome.packages,
+            lock: outcome.lock,
         };
         self.commit(key, &staging, &archive, &record)
     }

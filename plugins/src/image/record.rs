@@ -32,4 +32,7 @@ pub struct ImageRecord {
     pub built_at: u64,
     /// What is installed.
     pub packages: Vec<PackageRecord>,
+    /// What the template needs to build the same image again; empty when it cannot say.
+    #[serde(default)]
+    pub lock: String,
 }

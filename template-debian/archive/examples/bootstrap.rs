@@ -118,6 +118,7 @@ impl Host for DirectHost {
         let outcome = Outcome {
             code: output.status.code().unwrap_or(255),
             output: String::from_utf8_lossy(&output.stdout).into_owned(),
+            status: Vec::new(),
         };
         self.say(&format!(
             "{} -> {} in {:.2} s",

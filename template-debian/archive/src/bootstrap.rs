@@ -85,6 +85,7 @@ pub fn bootstrap(
         fingerprint: suite.fingerprint(),
         source_date_epoch: epoch,
         packages: selection.iter().map(record).collect(),
+        lock: String::new(),
     })
 }
 
