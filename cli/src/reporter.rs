@@ -8,7 +8,7 @@ use std::{
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use sampan_core::{Level, Unit};
+use sampan_core::{Level, Span, Unit};
 use sampan_plugins::Reporter;
 
 use crate::{arguments::Global, words};
@@ -118,6 +118,14 @@ impl Reporter for Console {
             tasks.remove(name);
             drop(tasks);
             self.line(&line);
+        }
+    }
+
+    /// Whole stages, for those who asked for more.
+    fn span(&self, span: &Span) {
+        if self.least <= Level::Debug && span.item.is_empty() {
+            let took = span.ended.saturating_sub(span.begun) as f64 / 1e6;
+            self.say(&format!("{} took {took:.2} s", span.task));
         }
     }
 }

@@ -127,7 +127,7 @@ pub struct Outcome {
     /// Standard output and error together: the last 64 KiB.
     pub output: String,
     /// What the command wrote to descriptor 3, a line each, with the time in microseconds since
-    /// 1970: the last 64 KiB. Empty unless [`Command::status`] asked for it.
+    /// 1970: the last 16384 lines. Empty unless [`Command::status`] asked for it.
     pub status: Vec<(u64, String)>,
 }
 

@@ -5,6 +5,7 @@
 
 use std::{
     cell::RefCell,
+    collections::VecDeque,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -22,6 +23,10 @@ use crate::{
 
 /// How much of a command's output an [`Outcome`] keeps, in bytes.
 const OUTPUT_KEPT: usize = 64 * 1024;
+
+/// How many lines of a command's status an [`Outcome`] keeps, and how much of each, in bytes.
+const STATUS_KEPT: usize = 16_384;
+const STATUS_LINE: usize = 256;
 
 /// The whole life of a worker: the hidden subcommand `sampan worker` is this.
 pub fn worker_main() -> ExitCode {
@@ -155,20 +160,29 @@ impl Host for Client {
             stdin: Some(command.stdin.clone()).filter(|bytes| !bytes.is_empty()),
             directory: None,
             nosync: command.skip_sync,
+            status: command.status,
         };
         let mut output: Vec<u8> = Vec::new();
-        let status = in_root::run(Path::new(ROOTFS), &inside, &mut |bytes| {
-            output.extend_from_slice(bytes);
-            if output.len() > 2 * OUTPUT_KEPT {
-                output.drain(..output.len() - OUTPUT_KEPT);
-            }
-        })
+        let mut lines = StatusLines::default();
+        let status = in_root::run(
+            Path::new(ROOTFS),
+            &inside,
+            &mut |stream, bytes| match stream {
+                in_root::Stream::Status => lines.take(bytes),
+                in_root::Stream::Output => {
+                    output.extend_from_slice(bytes);
+                    if output.len() > 2 * OUTPUT_KEPT {
+                        output.drain(..output.len() - OUTPUT_KEPT);
+                    }
+                }
+            },
+        )
         .map_err(|error| failed(&error))?;
         let kept = output.len().saturating_sub(OUTPUT_KEPT);
         Ok(Outcome {
             code: status.code(),
             output: String::from_utf8_lossy(&output[kept..]).into_owned(),
-            status: Vec::new(),
+            status: lines.kept.into(),
         })
     }
 
@@ -177,6 +191,34 @@ impl Host for Client {
             self.ask(&FromWorker::Cancelled),
             Ok((Reply::Cancelled(false), _))
         )
+    }
+}
+
+/// The lines that a command wrote to its status descriptor, the last [`STATUS_KEPT`] of them.
+#[derive(Default)]
+struct StatusLines {
+    kept: VecDeque<(u64, String)>,
+    unfinished: Vec<u8>,
+}
+
+impl StatusLines {
+    fn take(&mut self, bytes: &[u8]) {
+        let now = Span::now();
+        for &byte in bytes {
+            if byte != b'\n' {
+                // The rest of an endless line is dropped.
+                if self.unfinished.len() < STATUS_LINE {
+                    self.unfinished.push(byte);
+                }
+                continue;
+            }
+            let line = String::from_utf8_lossy(&self.unfinished).into_owned();
+            self.unfinished.clear();
+            if self.kept.len() == STATUS_KEPT {
+                self.kept.pop_front();
+            }
+            self.kept.push_back((now, line));
+        }
     }
 }
 

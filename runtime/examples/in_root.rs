@@ -19,7 +19,7 @@ fn main() {
             nosync: true,
             ..Command::default()
         };
-        run(root, &command, &mut |bytes| {
+        run(root, &command, &mut |_, bytes| {
             // The test sees a short output.
             let _ = std::io::stdout().write_all(bytes);
         })

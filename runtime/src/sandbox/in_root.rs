@@ -43,6 +43,17 @@ pub struct Command {
     /// Answer success to fsync, fdatasync, sync, syncfs and sync_file_range without doing them. A
     /// tree that is packed and synced as a whole afterwards loses nothing by it.
     pub nosync: bool,
+    /// Whether descriptor 3 is a second output, [`Stream::Status`].
+    pub status: bool,
+}
+
+/// Which of a command's outputs bytes came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output and standard error.
+    Output,
+    /// Descriptor 3.
+    Status,
 }
 
 /// Mounts proc and a small /dev in a rootfs. Once, before the first [`run`].
@@ -91,9 +102,9 @@ pub fn prepare(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command chrooted in the rootfs and passes on its output, both streams in one. When it has
+/// Runs a command chrooted in the rootfs and passes on what it writes. When it has
 /// ended, everything it left running is killed.
-pub fn run(root: &Path, command: &Command, output: &mut dyn FnMut(&[u8])) -> Result<Ended> {
+pub fn run(root: &Path, command: &Command, sink: &mut dyn FnMut(Stream, &[u8])) -> Result<Ended> {
     if std::process::id() != 1 {
         // Or the clean-up below would kill strangers.
         return Err(Error::internal(
@@ -117,8 +128,15 @@ pub fn run(root: &Path, command: &Command, output: &mut dyn FnMut(&[u8])) -> Res
             (OwnedFd::from(null), None)
         }
     };
-    let plan = command_plan(root, command, &stdin_read, &write)?;
-    drop((stdin_read, write));
+    let (status_read, status_write) = match command.status {
+        true => {
+            let (read, write) = pipe()?;
+            (Some(File::from(read)), Some(write))
+        }
+        false => (None, None),
+    };
+    let plan = command_plan(root, command, &stdin_read, &write, status_write.as_ref())?;
+    drop((stdin_read, write, status_write));
     let child = spawn::spawn(plan, 0, None)?;
     child.go(&[])?;
     let running = child
@@ -127,14 +145,20 @@ pub fn run(root: &Path, command: &Command, output: &mut dyn FnMut(&[u8])) -> Res
 
     let stdin =
         stdin_write.map(|fd| (File::from(fd), command.stdin.as_deref().unwrap_or_default()));
-    let streamed = stream(&running, File::from(read), stdin, output);
+    let streamed = stream(&running, File::from(read), status_read, stdin, sink);
     let ended = pidfd::wait(running.pidfd.as_fd()).tried(|| format!("wait for {shown}"));
     end_the_rest();
     streamed.tried(|| format!("read the output of {shown}"))?;
     ended
 }
 
-fn command_plan(root: &Path, command: &Command, stdin: &OwnedFd, output: &OwnedFd) -> Result<Plan> {
+fn command_plan(
+    root: &Path,
+    command: &Command,
+    stdin: &OwnedFd,
+    output: &OwnedFd,
+    status: Option<&OwnedFd>,
+) -> Result<Plan> {
     let mut plan = Plan::new().tried(|| "open pipes".to_owned())?;
     let keep = |plan: &mut Plan, fd| plan.keep(fd).tried(|| "copy a descriptor".to_owned());
     let (stdin, output) = (keep(&mut plan, stdin)?, keep(&mut plan, output)?);
@@ -154,7 +178,9 @@ fn command_plan(root: &Path, command: &Command, stdin: &OwnedFd, output: &OwnedF
         plan.step("ignore syncs", Step::Seccomp(program(Filter::NoSync)));
     }
     plan.step("close descriptors", Step::CloseOnExecFrom(3));
-    for (from, to) in [(stdin, 0), (output, 1), (output, 2)] {
+    let status = status.map(|fd| keep(&mut plan, fd)).transpose()?;
+    let standard = [(stdin, 0), (output, 1), (output, 2)];
+    for (from, to) in standard.into_iter().chain(status.map(|fd| (fd, 3))) {
         plan.step(format!("pass descriptor {to}"), Step::Dup2(from, to));
     }
     plan.step(
@@ -193,30 +219,38 @@ pub(crate) fn program_of(argv: &[OsString], environment: &[(OsString, OsString)]
     Ok(Exec::new(candidates, argv, environment))
 }
 
-/// Feeds the command and passes on its output until it has ended and, of what it wrote, nothing is
-/// left. Processes that it left behind may hold the pipe open for ever: they are not waited for.
+/// Feeds the command and passes on what it writes until it has ended and, of what it wrote, nothing
+/// is left. Processes that it left behind may hold the pipes open for ever: they are not waited for.
 fn stream(
     running: &spawn::Running,
-    mut output: File,
+    output: File,
+    status: Option<File>,
     mut stdin: Option<(File, &[u8])>,
-    sink: &mut dyn FnMut(&[u8]),
+    sink: &mut dyn FnMut(Stream, &[u8]),
 ) -> io::Result<()> {
     let nonblocking = |file: &File| fcntl(file, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map(drop);
-    nonblocking(&output)?;
+    let mut outputs = vec![(Stream::Output, output)];
+    outputs.extend(status.map(|status| (Stream::Status, status)));
+    for (_, file) in &outputs {
+        nonblocking(file)?;
+    }
     if let Some((file, _)) = &stdin {
         nonblocking(file)?;
     }
     let mut buffer = vec![0u8; 65_536];
     let mut ended = false;
-    loop {
-        let mut fds = vec![PollFd::new(output.as_fd(), PollFlags::POLLIN)];
+    while !outputs.is_empty() {
+        let mut fds: Vec<PollFd> = outputs
+            .iter()
+            .map(|(_, file)| PollFd::new(file.as_fd(), PollFlags::POLLIN))
+            .collect();
         if !ended {
             fds.push(PollFd::new(running.pidfd.as_fd(), PollFlags::POLLIN));
         }
         if let Some((file, _)) = &stdin {
             fds.push(PollFd::new(file.as_fd(), PollFlags::POLLOUT));
         }
-        // After its end only what is in the pipe already counts.
+        // After its end only what is in the pipes already counts.
         let wait = if ended {
             PollTimeout::ZERO
         } else {
@@ -226,24 +260,30 @@ fn stream(
             Ok(_) | Err(Errno::EINTR) => {}
             Err(e) => return Err(e.into()),
         }
-        match output.read(&mut buffer) {
-            Ok(0) if ended => return Ok(()),
-            // It closed its output but runs on.
-            Ok(0) => {
-                pidfd::ended(running.pidfd.as_fd(), None)?;
-                return Ok(());
-            }
-            Ok(n) => {
-                sink(&buffer[..n]);
-                continue;
-            }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                if ended {
-                    return Ok(());
+        let mut read_some = false;
+        let mut index = 0;
+        while let Some((stream, file)) = outputs.get_mut(index) {
+            match file.read(&mut buffer) {
+                // Closed, by the end of it or before.
+                Ok(0) => {
+                    outputs.swap_remove(index);
+                    continue;
                 }
+                Ok(n) => {
+                    sink(*stream, &buffer[..n]);
+                    read_some = true;
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
             }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
+            index += 1;
+        }
+        if read_some {
+            continue;
+        }
+        if ended {
+            return Ok(());
         }
         if let Some((file, rest)) = &mut stdin {
             match file.write(rest) {
@@ -253,8 +293,13 @@ fn stream(
                 Ok(_) | Err(_) => stdin = None,
             }
         }
-        ended = ended || pidfd::ended(running.pidfd.as_fd(), Some(std::time::Duration::ZERO))?;
+        ended = pidfd::ended(running.pidfd.as_fd(), Some(std::time::Duration::ZERO))?;
     }
+    if !ended {
+        // It closed its outputs but runs on.
+        pidfd::ended(running.pidfd.as_fd(), None)?;
+    }
+    Ok(())
 }
 
 /// Kills and reaps everything in the pid namespace but its first process, us.

@@ -1,18 +1,20 @@
 //! From a verified suite to a finished tree.
 
+use std::cmp::Reverse;
+
 use sampan_core::{
-    BuildOutcome, Download, Host, PackageRecord, Unit,
+    BuildOutcome, Download, Host, PackageRecord, Span, TemplateError, Unit,
     rootfs::{Existing, Metadata, Placer, Rootfs},
 };
 
 use crate::{
     Result, clean,
     configure::Configurer,
-    dpkg_database::{self, Record},
+    dpkg_database,
     packages::{Index, Package},
     selection::{Selection, Variant},
-    source::{PackagesText, Suite, fetch},
-    unpack::{Ready, merge_usr, unpack},
+    source::{PackagesText, Suite},
+    unpack::{in_stages, merge_usr},
 };
 
 /// Keeps services from being started while scripts run (Debian's invoke-rc.d asks it).
@@ -26,52 +28,25 @@ pub fn bootstrap(
     variant: Variant,
     include: &[&str],
 ) -> Result<BuildOutcome> {
+    let mut clock = Clock::start(host);
     let texts = suite.packages(host)?;
     let index = index(&texts)?;
+    clock.stage("metadata");
     let https = suite.wanted.mirror.starts_with("https://");
     let selection = Selection::new(&index, variant, include, https)?;
-    let ready = get(host, suite, &selection)?;
-    let (required, base) = ready.split_at(selection.required.len());
-    let epoch = suite.release.date;
+    let mut stages = vec![selection.required.clone()];
+    let batches = selection.batches()?;
+    stages.extend(batches.into_iter().filter(|batch| !batch.is_empty()));
+    clock.stage("resolve");
 
-    let mut stages = Stages {
-        host,
-        rootfs,
-        total: ready.len() as u64,
-        unpacked: 0,
-        configured: 0,
-    };
+    let epoch = suite.release.date;
     merge_usr(rootfs, &suite.wanted.arch)?;
     // What setup_etc of debootstrap leaves for the person to fill in.
     rootfs.write("etc/fstab", "# UNCONFIGURED FSTAB FOR BASE SYSTEM\n", 0o644)?;
     rootfs.write(POLICY, "#!/bin/sh\nexit 101\n", 0o755)?;
     let dpkg = index.last("dpkg").map_or("1.22", |package| package.version);
     let configurer = Configurer::new(host, rootfs, epoch, dpkg);
-
-    let records = stages.unpack(required)?;
-    configurer.required(&records, variant != Variant::Minbase)?;
-    stages.configured(records.len());
-
-    let mut base: Vec<Ready<'_>> = base.to_vec();
-    for batch in selection
-        .batches()?
-        .iter()
-        .filter(|batch| !batch.is_empty())
-    {
-        let mut stage = Vec::new();
-        base.retain(|ready| {
-            let mine = batch
-                .iter()
-                .any(|package| package.name == ready.package.name);
-            if mine {
-                stage.push(ready.clone());
-            }
-            !mine
-        });
-        let records = stages.unpack(&stage)?;
-        configurer.base(&records, base.is_empty())?;
-        stages.configured(records.len());
-    }
+    install(host, rootfs, suite, &stages, &configurer, &mut clock)?;
     configurer.audit()?;
     rootfs.remove(POLICY)?;
     clean::clean(rootfs, epoch)?;
@@ -81,6 +56,7 @@ pub fn bootstrap(
         ..Metadata::default()
     };
     Placer::new(rootfs, Existing::Keep).finish_directory("".as_ref(), &root)?;
+    clock.stage("clean");
     Ok(BuildOutcome {
         fingerprint: suite.fingerprint(),
         source_date_epoch: epoch,
@@ -89,37 +65,84 @@ pub fn bootstrap(
     })
 }
 
-/// What was done so far, for people.
-struct Stages<'a> {
-    host: &'a dyn Host,
-    rootfs: &'a Rootfs,
-    total: u64,
-    unpacked: u64,
-    configured: u64,
-}
-
-impl Stages<'_> {
-    /// Unpacks packages and enters them into dpkg's database.
-    fn unpack<'t>(&mut self, packages: &[Ready<'t>]) -> Result<Vec<Record<'t>>> {
-        let first = self.unpacked == 0;
-        let records = unpack(self.rootfs, packages, first, &mut |done| {
-            self.host.check_cancelled()?;
-            let done = self.unpacked + done as u64;
-            self.host
-                .progress("unpacking", done, self.total, Unit::Items);
+/// Downloads, unpacks and configures packages, each stage when the one before works.
+fn install(
+    host: &dyn Host,
+    rootfs: &Rootfs,
+    suite: &Suite,
+    stages: &[Vec<Package<'_>>],
+    configurer: &Configurer<'_>,
+    clock: &mut Clock<'_>,
+) -> Result<()> {
+    let packages: Vec<Package<'_>> = stages.iter().flatten().copied().collect();
+    let stage_of: Vec<usize> = stages
+        .iter()
+        .enumerate()
+        .flat_map(|(stage, packages)| packages.iter().map(move |_| stage))
+        .collect();
+    // What is needed first comes first, and of that the largest: it takes longest to decode.
+    let mut order: Vec<usize> = (0..packages.len()).collect();
+    order.sort_by_key(|index| (stage_of[*index], Reverse(packages[*index].size)));
+    let downloads: Vec<Download> = order
+        .iter()
+        .map(|index| suite.download(&packages[*index]))
+        .collect();
+    let total = packages.len() as u64;
+    let mut configured = 0;
+    in_stages(rootfs, &packages, &stage_of, |pool| {
+        host.fetch_each(&downloads, &mut |index, path| {
+            let index = order.get(index).copied();
+            let index = index.ok_or_else(|| TemplateError::failed("the host lost count"))?;
+            pool.arrived(index, path);
             Ok(())
         })?;
-        self.unpacked += packages.len() as u64;
-        dpkg_database::add(self.rootfs, &records)?;
-        // Shown before the scripts run, which may take a while.
-        self.configured(0);
-        Ok(records)
+        clock.stage("download");
+        for (stage, packages) in stages.iter().enumerate() {
+            let first = stage == 0;
+            let records = pool.finish_stage(stage, first, &mut |done| {
+                host.check_cancelled()?;
+                host.progress("unpacking", done as u64, total, Unit::Items);
+                Ok(())
+            })?;
+            dpkg_database::add(rootfs, &records)?;
+            clock.stage("unpack");
+            // Shown before the scripts run, which may take a while.
+            host.progress("configuring", configured, total, Unit::Items);
+            if first {
+                configurer.required(&records)?;
+            } else {
+                configurer.base(&records, stage + 1 == stages.len())?;
+            }
+            configured += packages.len() as u64;
+            host.progress("configuring", configured, total, Unit::Items);
+            clock.stage("configure");
+            for span in pool.spans() {
+                host.span(&span);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Tells how long each stage took.
+struct Clock<'a> {
+    host: &'a dyn Host,
+    begun: u64,
+}
+
+impl<'a> Clock<'a> {
+    fn start(host: &'a dyn Host) -> Self {
+        Self {
+            host,
+            begun: Span::now(),
+        }
     }
 
-    fn configured(&mut self, more: usize) {
-        self.configured += more as u64;
-        self.host
-            .progress("configuring", self.configured, self.total, Unit::Items);
+    /// Ends a stage; the next one begins.
+    fn stage(&mut self, name: &str) {
+        let span = Span::since(self.begun, name, "");
+        self.begun = span.ended;
+        self.host.span(&span);
     }
 }
 
@@ -139,19 +162,6 @@ pub fn record(package: &Package<'_>) -> PackageRecord {
         version: package.version.to_owned(),
         arch: package.architecture.to_owned(),
     }
-}
-
-fn get<'t>(host: &dyn Host, suite: &Suite, selection: &Selection<'t>) -> Result<Vec<Ready<'t>>> {
-    let downloads: Vec<Download> = selection.iter().map(|p| suite.download(p)).collect();
-    let paths = fetch(host, &downloads)?;
-    Ok(selection
-        .iter()
-        .zip(paths)
-        .map(|(package, path)| Ready {
-            package: *package,
-            path,
-        })
-        .collect())
 }
 
 #[cfg(test)]

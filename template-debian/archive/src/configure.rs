@@ -4,9 +4,12 @@
 //! `dpkg --configure`. Scripts see no network, no policy that lets services start, and an
 //! environment from which nothing of the machine or the hour leaks into what they write.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use sampan_core::{Command, Host, TemplateError, rootfs::Rootfs};
+use sampan_core::{Command, Host, Span, TemplateError, rootfs::Rootfs};
 
 use crate::{Error, Result, dpkg_database::Record, packages::Package, relation, resolve::provided};
 
@@ -22,6 +25,8 @@ pub struct Configurer<'a> {
     rootfs: &'a Rootfs,
     epoch: i64,
     dpkg_version: String,
+    /// Whether the host reads what commands write to descriptor 3: dpkg fails where it is closed.
+    status: Cell<bool>,
 }
 
 impl<'a> Configurer<'a> {
@@ -38,14 +43,14 @@ impl<'a> Configurer<'a> {
             rootfs,
             epoch,
             dpkg_version: dpkg_version.into(),
+            status: Cell::new(false),
         }
     }
 
     /// Configures the packages without which nothing works. They are unpacked and in the
     /// database.
-    pub fn required(&self, records: &[Record<'_>], configure_debconf: bool) -> Result<()> {
-        self.run("ldconfig", ["/sbin/ldconfig"])?;
-        self.preinsts(records)?;
+    pub fn required(&self, records: &[Record<'_>]) -> Result<()> {
+        self.preinsts(records, "/sbin/ldconfig\n")?;
         let has = |name: &str| records.iter().any(|record| record.package.name == name);
         // mawk's postinst makes the real link, and base-files' wants an awk before.
         let stand_in = has("mawk") && !self.rootfs.exists("usr/bin/awk");
@@ -57,39 +62,39 @@ impl<'a> Configurer<'a> {
                 .symlink("/usr/share/zoneinfo/UTC", "etc/localtime")?;
         }
         let first = ["base-passwd", "base-files", "dpkg", "libc6", "perl-base"];
-        for name in first.into_iter().filter(|name| has(name)) {
-            self.force_depends(name)?;
+        let first: Vec<&str> = first.into_iter().filter(|name| has(name)).collect();
+        if !first.is_empty() {
+            self.dpkg(&["--force-depends", "--configure"], &first)?;
         }
         if stand_in {
             self.rootfs.remove("usr/bin/awk")?;
-            self.force_depends("mawk")?;
         }
-        if configure_debconf && has("debconf") {
-            self.force_depends("debconf")?;
-        }
-        self.dpkg(&[
-            "--force-depends",
-            "--force-configure-any",
-            "--configure",
-            "--pending",
-        ])
+        // debootstrap makes a call for each of these and one for the rest; dpkg keeps the order of
+        // the names that it is given, so that one call does the same.
+        let second = ["mawk", "debconf"].into_iter().filter(|name| has(name));
+        let rest = records.iter().map(|record| record.package.name);
+        let rest = rest.filter(|name| !first.contains(name) && !["mawk", "debconf"].contains(name));
+        let names: Vec<&str> = second.chain(rest).collect();
+        self.dpkg(
+            &["--force-depends", "--force-configure-any", "--configure"],
+            &names,
+        )
     }
 
     /// Configures a batch of the base set; all that is left when `names` is empty.
     pub fn base(&self, records: &[Record<'_>], all: bool) -> Result<()> {
-        self.preinsts(records)?;
-        let mut arguments = vec![
+        self.preinsts(records, "")?;
+        let options = [
             "--force-overwrite",
             "--force-confold",
             "--skip-same-version",
             "--configure",
         ];
         if all {
-            arguments.push("-a");
-        } else {
-            arguments.extend(records.iter().map(|record| record.package.name));
+            return self.dpkg(&options, &["-a"]);
         }
-        self.dpkg(&arguments)
+        let names: Vec<&str> = records.iter().map(|record| record.package.name).collect();
+        self.dpkg(&options, &names)
     }
 
     /// Fails when dpkg finds anything unfinished.
@@ -105,27 +110,38 @@ impl<'a> Configurer<'a> {
         })
     }
 
-    fn force_depends(&self, name: &str) -> Result<()> {
-        self.dpkg(&["--force-depends", "--configure", name])
-    }
-
-    fn dpkg(&self, arguments: &[&str]) -> Result<()> {
+    fn dpkg(&self, options: &[&str], names: &[&str]) -> Result<()> {
         // The image is synced as a whole when it is stored.
-        let argv = ["dpkg", "--force-unsafe-io"].iter().chain(arguments);
-        self.run("configuring packages", argv.copied())
+        let mut argv = vec!["dpkg", "--force-unsafe-io"];
+        if self.status.get() {
+            argv.extend(["--status-fd", "3"]);
+        }
+        argv.extend(options);
+        argv.extend(names);
+        self.run("configuring packages", &self.command(argv))
     }
 
-    fn run<'s>(&self, doing: &str, argv: impl IntoIterator<Item = &'s str>) -> Result<()> {
+    /// Runs a command and tells how long each script in it took.
+    fn run(&self, doing: &str, command: &Command) -> Result<()> {
         self.host.check_cancelled()?;
-        let command = self.command(argv);
+        let mut command = command.clone();
+        command.status = true;
         let outcome = self.host.run(&command).map_err(foreign)?;
+        self.status.set(!outcome.status.is_empty());
+        for span in scripts(&outcome.status) {
+            self.host.span(&span);
+        }
         if outcome.success() {
             return Ok(());
         }
         let lines: Vec<&str> = outcome.output.lines().collect();
         let tail = lines[lines.len().saturating_sub(25)..].join("\n");
+        let shown = match command.argv.iter().position(|word| word == "--configure") {
+            Some(at) => command.argv[..=at].join(" "),
+            None => command.argv.join(" "),
+        };
         Err(Error::Script {
-            doing: format!("{doing} (`{}` in the rootfs)", command.argv.join(" ")),
+            doing: format!("{doing} (`{shown}` in the rootfs)"),
             code: outcome.code,
             output: tail,
         })
@@ -147,18 +163,22 @@ impl<'a> Configurer<'a> {
     }
 
     /// Runs the preinst of each package that has one, all with a single command.
-    fn preinsts(&self, records: &[Record<'_>]) -> Result<()> {
+    ///
+    /// `before` is what the command does first.
+    fn preinsts(&self, records: &[Record<'_>], before: &str) -> Result<()> {
         let with: Vec<&Record<'_>> = records
             .iter()
             .filter(|record| record.member("preinst").is_some())
             .collect();
-        if with.is_empty() {
+        if with.is_empty() && before.is_empty() {
             return Ok(());
         }
+        // A host that reads no status has descriptor 3 closed.
         let mut script = format!(
-            "set -eu\nexport DPKG_MAINTSCRIPT_NAME=preinst DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1 \
+            "set -eu\ntell() {{ {{ echo \"$1\" >&3; }} 2>/dev/null || :; }}\n\
+             tell 'processing: preinst: '\n{before}export DPKG_MAINTSCRIPT_NAME=preinst DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1 \
              DPKG_RUNNING_VERSION={} DPKG_ADMINDIR=/var/lib/dpkg DPKG_ROOT=\n\
-             one() {{\n  mv \"/{WAITING}/$1\" /{CONTROL_DIRECTORY}\n  \
+             one() {{\n  tell \"processing: preinst: $1\"\n  mv \"/{WAITING}/$1\" /{CONTROL_DIRECTORY}\n  \
              DPKG_MAINTSCRIPT_PACKAGE=$1 DPKG_MAINTSCRIPT_ARCH=$2 \
              /{CONTROL_DIRECTORY}/preinst install </dev/null || \
              {{ echo \"the preinst of $1 ended with code $?\" >&2; exit 1; }}\n  \
@@ -174,24 +194,51 @@ impl<'a> Configurer<'a> {
             // Both were checked to be of lower case letters, digits, `+`, `-`, `.`.
             script.push_str(&format!("one {} {}\n", package.name, package.architecture));
         }
-        self.run_script(&script)?;
+        script.push_str("tell 'end: '\n");
+        let command = self.command(["/bin/sh", "-s"]).stdin(script);
+        self.run("running the packages' preinst scripts", &command)?;
         self.rootfs.remove(WAITING)?;
         Ok(())
     }
+}
 
-    fn run_script(&self, script: &str) -> Result<()> {
-        self.host.check_cancelled()?;
-        let command = self.command(["/bin/sh", "-s"]).stdin(script);
-        let outcome = self.host.run(&command)?;
-        if outcome.success() {
-            return Ok(());
+/// What took how long, from the lines that dpkg writes to its status descriptor
+/// (`processing: STEP: PACKAGE`, dpkg(1)) and that our own script writes likewise.
+fn scripts(status: &[(u64, String)]) -> Vec<Span> {
+    let mut spans = Vec::new();
+    let mut open: Option<Span> = None;
+    for (time, line) in status {
+        if let Some(mut span) = open.take() {
+            span.ended = *time;
+            let over = line.starts_with("processing: ") || line.starts_with("end: ");
+            if over {
+                spans.push(span);
+            } else {
+                open = Some(span);
+            }
         }
-        Err(Error::Script {
-            doing: "running the packages' preinst scripts in the rootfs".to_owned(),
-            code: outcome.code,
-            output: outcome.output,
-        })
+        let mut words = line
+            .strip_prefix("processing: ")
+            .unwrap_or_default()
+            .split(": ");
+        if let (Some(step), Some(package)) = (words.next(), words.next()) {
+            let task = match step {
+                "trigproc" => "trigger",
+                step => step,
+            };
+            let package = package.trim_end_matches(':');
+            if !package.is_empty() {
+                open = Some(Span {
+                    task: task.to_owned(),
+                    item: package.to_owned(),
+                    begun: *time,
+                    ended: *time,
+                });
+            }
+        }
     }
+    spans.extend(open);
+    spans
 }
 
 /// Explains a program of another architecture (ENOEXEC).

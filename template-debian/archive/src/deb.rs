@@ -99,11 +99,22 @@ impl Deb {
 
     /// The data archive, unpacked as it is read.
     pub fn data(&self) -> Result<tar::Archive<Box<dyn Read + '_>>> {
+        self.data_bytes().map(tar::Archive::new)
+    }
+
+    /// The data archive as it is decoded.
+    pub fn data_bytes(&self) -> Result<Box<dyn Read + '_>> {
         let (compression, range) = &self.data;
         compression
             .reader(&self.bytes[range.clone()], DATA_LIMIT)
-            .map(tar::Archive::new)
             .map_err(|error| self.error(&error))
+    }
+
+    /// Frees the memory that the archive takes; from then on it is empty.
+    pub fn forget_data(&mut self) {
+        self.bytes = Vec::new();
+        self.control.1 = 0..0;
+        self.data.1 = 0..0;
     }
 
     /// Wraps a failure to read from [`Deb::data`].

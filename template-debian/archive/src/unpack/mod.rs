@@ -6,21 +6,19 @@
 //! in the order given once all are there. What stood in the tree before stays, as with dpkg.
 
 mod entry;
+mod pool;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    io::Read,
     path::{Component, Path, PathBuf},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc,
-    },
-    thread,
+    sync::{Mutex, PoisonError},
 };
 
 use sampan_core::rootfs::{Existing, Metadata, Placer, Rootfs};
 
 use entry::Entry;
+pub use pool::{Pool, in_stages};
 
 use crate::{
     Error, Result,
@@ -53,75 +51,71 @@ pub fn merge_usr(rootfs: &Rootfs, arch: &str) -> Result<()> {
     Ok(())
 }
 
-/// Unpacks packages; `progress` is told the number of packages done and answers whether to go on.
+/// Unpacks packages that are all there; `progress` is told the number of packages done and answers
+/// whether to go on.
 pub fn unpack<'t>(
     rootfs: &Rootfs,
     packages: &[Ready<'t>],
     archive_fields: bool,
     progress: &mut dyn FnMut(usize) -> Result<()>,
 ) -> Result<Vec<Record<'t>>> {
-    let mut order: Vec<usize> = (0..packages.len()).collect();
-    order.sort_by_key(|index| std::cmp::Reverse(packages[*index].package.size));
-    let threads = thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(8);
-    let next = AtomicUsize::new(0);
-    let stop = AtomicBool::new(false);
-    let claims = Claims::default();
-    let (sender, receiver) = mpsc::channel();
-    let mut unpacked: BTreeMap<usize, One> = BTreeMap::new();
-    let mut failure: Option<(usize, Error)> = None;
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            let (sender, order, next, stop, claims) =
-                (sender.clone(), &order, &next, &stop, &claims);
-            scope.spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    let Some(index) = order.get(next.fetch_add(1, Ordering::Relaxed)) else {
-                        break;
-                    };
-                    let result = unpack_one(rootfs, &packages[*index], *index, claims);
-                    if result.is_err() {
-                        stop.store(true, Ordering::Relaxed);
-                    }
-                    if sender.send((*index, result)).is_err() {
-                        break;
-                    }
-                }
-            });
+    let plain: Vec<Package<'t>> = packages.iter().map(|ready| ready.package).collect();
+    in_stages(rootfs, &plain, &vec![0; plain.len()], |pool| {
+        for (index, ready) in packages.iter().enumerate() {
+            pool.arrived(index, ready.path.clone());
         }
-        drop(sender);
-        for (index, result) in receiver {
-            let result = result.and_then(|one| {
-                unpacked.insert(index, one);
-                progress(unpacked.len())
-            });
-            if let Err(error) = result {
-                stop.store(true, Ordering::Relaxed);
-                // Of several failures the same one is told every time, if all of them happened.
-                if failure.as_ref().is_none_or(|(at, _)| index < *at) {
-                    failure = Some((index, error));
-                }
-            }
-        }
-    });
-    if let Some((_, error)) = failure {
-        return Err(error);
-    }
-    settle_contests(rootfs, packages, &mut unpacked, claims)?;
-    finish_directories(rootfs, &unpacked)?;
-    Ok(unpacked
-        .into_iter()
-        .map(|(index, one)| Record {
-            package: packages[index].package,
-            archive_fields,
-            control: one.control,
-            list: one.list,
-            conffiles: one.conffiles,
-        })
-        .collect())
+        pool.finish_stage(0, archive_fields, progress)
+    })
 }
 
+/// A .deb of which the control archive is read.
+struct Contents {
+    deb: Deb,
+    control: Vec<ControlMember>,
+    /// The data archive, if it was decoded already.
+    data: Option<Vec<u8>>,
+}
+
+impl Contents {
+    fn open(package: &Package<'_>, path: &Path) -> Result<Self> {
+        let deb = open(package, path)?;
+        let control = deb.control()?;
+        check_identity(package, &control)?;
+        Ok(Self {
+            deb,
+            control,
+            data: None,
+        })
+    }
+
+    /// Decodes the data archive into memory, unless it is larger than `limit`.
+    fn decode(mut self, limit: u64) -> Result<Self> {
+        let mut data = Vec::new();
+        self.deb
+            .data_bytes()?
+            .take(limit + 1)
+            .read_to_end(&mut data)
+            .map_err(|error| self.deb.error(&error))?;
+        if data.len() as u64 <= limit {
+            self.deb.forget_data();
+            self.data = Some(data);
+        }
+        Ok(self)
+    }
+
+    fn size(&self) -> u64 {
+        self.data.as_ref().map_or(0, Vec::len) as u64
+    }
+
+    fn archive(&self) -> Result<tar::Archive<Box<dyn Read + '_>>> {
+        match &self.data {
+            Some(data) => Ok(tar::Archive::new(Box::new(&data[..]))),
+            None => self.deb.data(),
+        }
+    }
+}
+
+#[derive(Default)]
 struct One {
     control: Vec<ControlMember>,
     list: Vec<String>,
@@ -173,11 +167,16 @@ impl Claims {
     }
 }
 
-fn unpack_one(rootfs: &Rootfs, ready: &Ready<'_>, index: usize, claims: &Claims) -> Result<One> {
-    let name = ready.package.name;
-    let deb = open(ready)?;
-    let control = deb.control()?;
-    check_identity(&ready.package, &control)?;
+fn unpack_one(
+    rootfs: &Rootfs,
+    package: &Package<'_>,
+    mut contents: Contents,
+    index: usize,
+    claims: &Claims,
+) -> Result<One> {
+    let name = package.name;
+    let control = std::mem::take(&mut contents.control);
+    let deb = &contents.deb;
     let wanted: BTreeSet<String> = declared_conffiles(&control)
         .into_iter()
         .map(|(path, _)| path)
@@ -189,7 +188,7 @@ fn unpack_one(rootfs: &Rootfs, ready: &Ready<'_>, index: usize, claims: &Claims)
         directories: Vec::new(),
     };
     let mut placer = Placer::new(rootfs, Existing::Keep);
-    let mut archive = deb.data()?;
+    let mut archive = contents.archive()?;
     for entry in archive.entries().map_err(|error| deb.error(&error))? {
         let mut entry = entry.map_err(|error| deb.error(&error))?;
         let entry = Entry::read(&mut entry).map_err(|error| deb.error(&error))?;
@@ -218,39 +217,41 @@ fn unpack_one(rootfs: &Rootfs, ready: &Ready<'_>, index: usize, claims: &Claims)
     Ok(one)
 }
 
-fn open(ready: &Ready<'_>) -> Result<Deb> {
-    let bytes = std::fs::read(&ready.path).map_err(|source| Error::Read {
-        path: ready.path.display().to_string(),
+fn open(package: &Package<'_>, path: &Path) -> Result<Deb> {
+    let bytes = std::fs::read(path).map_err(|source| Error::Read {
+        path: path.display().to_string(),
         source,
     })?;
-    if bytes.len() as u64 != ready.package.size {
+    if bytes.len() as u64 != package.size {
         return Err(Error::Untrusted {
-            what: format!("the .deb of {}", ready.package.name),
+            what: format!("the .deb of {}", package.name),
             reason: "its size is not the one that the archive signed".to_owned(),
         });
     }
-    Deb::parse(bytes, ready.package.name)
+    Deb::parse(bytes, package.name)
 }
 
 /// Gives each contested path to the one package with the right to it.
-fn settle_contests(
+fn settle_contests<'p, 't: 'p>(
     rootfs: &Rootfs,
-    packages: &[Ready<'_>],
+    of: &dyn Fn(usize) -> (&'p Package<'t>, &'p Path),
     unpacked: &mut BTreeMap<usize, One>,
-    claims: Claims,
+    claims: &Claims,
 ) -> Result<()> {
-    let contested = claims
-        .contested
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
+    let contested = std::mem::take(
+        &mut *claims
+            .contested
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner),
+    );
     for (path, rivals) in contested {
-        let names = |index: &usize| packages[*index].package.name;
+        let names = |index: &usize| of(*index).0.name;
         let mut winner = None;
         for rival in &rivals {
             let beaten = rivals.iter().filter(|other| *other != rival);
             let mut wins = true;
             for other in beaten {
-                wins &= replaces(&packages[*rival].package, &packages[*other].package)?;
+                wins &= replaces(of(*rival).0, of(*other).0)?;
             }
             if wins {
                 winner = Some(*rival);
@@ -267,7 +268,8 @@ fn settle_contests(
                 ),
             ));
         };
-        place_again(rootfs, &packages[winner], &path)?;
+        let (package, deb) = of(winner);
+        place_again(rootfs, package, deb, &path)?;
         let listed = format!("/{}", path.display());
         for rival in rivals.iter().filter(|rival| **rival != winner) {
             if let Some(one) = unpacked.get_mut(rival) {
@@ -288,8 +290,8 @@ fn replaces(package: &Package<'_>, other: &Package<'_>) -> Result<bool> {
 }
 
 /// Places one path of a package over whatever stands there.
-fn place_again(rootfs: &Rootfs, ready: &Ready<'_>, path: &Path) -> Result<()> {
-    let deb = open(ready)?;
+fn place_again(rootfs: &Rootfs, package: &Package<'_>, deb: &Path, path: &Path) -> Result<()> {
+    let deb = open(package, deb)?;
     let mut placer = Placer::new(rootfs, Existing::Replace);
     let mut archive = deb.data()?;
     for entry in archive.entries().map_err(|error| deb.error(&error))? {
@@ -298,10 +300,7 @@ fn place_again(rootfs: &Rootfs, ready: &Ready<'_>, path: &Path) -> Result<()> {
         if entry.path == path && !entry.is_directory() {
             entry
                 .place(&mut placer, false)
-                .map_err(Error::rootfs(format!(
-                    "cannot unpack {}",
-                    ready.package.name
-                )))?;
+                .map_err(Error::rootfs(format!("cannot unpack {}", package.name)))?;
         }
     }
     Ok(())
