@@ -79,6 +79,10 @@ pub(crate) enum FromWorker {
         url: String,
         limit: u64,
     },
+    RememberHighest {
+        name: String,
+        value: i64,
+    },
     Cancelled,
     Done(Box<Ended>),
 }
@@ -98,6 +102,7 @@ pub(crate) enum Reply {
     Paths(Vec<PathBuf>),
     /// The frame's raw bytes are the answer.
     Bytes,
+    Highest(i64),
     Cancelled(bool),
     Failed(TemplateError),
 }

@@ -6,7 +6,7 @@ use sampan_core::{Host, OptionKind, OptionSpec, Options, Request, TemplateError}
 
 use crate::{
     Error, Result,
-    openpgp::Keyring,
+    openpgp::{Concessions, Keyring},
     source::{Archive, Beside, Companions, Wanted},
 };
 
@@ -68,6 +68,27 @@ pub fn archive() -> Vec<OptionSpec> {
             OptionKind::Boolean,
             "Accept a Release whose Valid-Until has passed, so that an attacker could hide newer \
              packages; for mirrors that are behind",
+        )
+        .default("false"),
+        OptionSpec::new(
+            "allow-older-release",
+            OptionKind::Boolean,
+            "Accept a Release older than one seen before, so that an attacker could hide updates; \
+             for snapshots and mirrors that are behind",
+        )
+        .default("false"),
+        OptionSpec::new(
+            "allow-expired-key",
+            OptionKind::Boolean,
+            "Accept a signature by a key that has expired since, so that a key lost after its end \
+             counts; for archived suites",
+        )
+        .default("false"),
+        OptionSpec::new(
+            "allow-weak-key",
+            OptionKind::Boolean,
+            "Accept DSA keys, RSA keys from 1024 bits and signatures over SHA-1, which can be \
+             forged with effort; for archived suites",
         )
         .default("false"),
     ]
@@ -139,11 +160,20 @@ pub fn wanted(request: &Request) -> std::result::Result<Wanted, TemplateError> {
         arch: request.arch.clone(),
         components,
         allow_expired_release: options.is_on("allow-expired-release"),
+        allow_older_release: options.is_on("allow-older-release"),
     })
 }
 
-/// The person's keyring, or Debian's.
+/// The person's keyring, or Debian's, under the rules that the person wants.
 pub fn keyring(options: &Options) -> Result<Keyring> {
+    let allow = Concessions {
+        expired_key: options.is_on("allow-expired-key"),
+        weak_key: options.is_on("allow-weak-key"),
+    };
+    Ok(keys(options)?.allowing(allow))
+}
+
+fn keys(options: &Options) -> Result<Keyring> {
     match options.get("keyring") {
         None => Keyring::debian(),
         Some(path) => {

@@ -11,7 +11,7 @@ use crate::{
     Error, Result,
     compression::Compression,
     date,
-    openpgp::Verifier,
+    openpgp::{Signed, Verifier},
     packages::{Package, is_archive_path},
     release::Release,
 };
@@ -38,6 +38,8 @@ pub struct Wanted {
     pub components: Vec<String>,
     /// Whether a Release whose time is over is accepted, with a warning.
     pub allow_expired_release: bool,
+    /// Whether a Release older than one seen before is accepted, with a warning.
+    pub allow_older_release: bool,
 }
 
 /// A suite whose Release was signed by a trusted key and checked against what was wanted.
@@ -80,7 +82,9 @@ impl Suite {
         }
         let mut refused: Option<Error> = None;
         for (index, mirror) in wanted.mirrors.iter().enumerate() {
-            let error = match Self::on_mirror(host, &wanted, mirror, verifier) {
+            let found = Self::on_mirror(host, &wanted, mirror, verifier)
+                .and_then(|suite| suite.refuse_older(host, mirror, verifier));
+            let error = match found {
                 Ok(mut suite) => {
                     suite.mirrors.retain(|other| other != mirror);
                     suite.mirrors.insert(0, mirror.clone());
@@ -124,6 +128,38 @@ impl Suite {
         }
     }
 
+    /// Refuses a Release older than the newest that was accepted on this machine with the same
+    /// keys: a signature stays good for ever, and whoever replays an old state hides updates.
+    fn refuse_older(self, host: &dyn Host, mirror: &str, verifier: &dyn Verifier) -> Result<Self> {
+        let name = format!("release {} {}", self.name(), verifier.identity());
+        let newest = host.remember_highest(&name, self.release.date)?;
+        if newest <= self.release.date {
+            return Ok(self);
+        }
+        let url = format!("{mirror}/dists/{}/InRelease", self.directory);
+        let (date, newest) = (date::format(self.release.date), date::format(newest));
+        if !self.wanted.allow_older_release {
+            return Err(Error::Release {
+                what: url,
+                reason: format!(
+                    "it is of {date}, but one of {newest} was seen before; somebody may be \
+                     replaying an old state to hide updates"
+                ),
+                hint: Some(
+                    "if the mirror is merely behind, use another one with -o mirror=URL, or \
+                     accept its age with -o allow-older-release=true"
+                        .to_owned(),
+                ),
+            });
+        }
+        let message = format!(
+            "{url} is of {date}, older than one of {newest} that was seen before; it is accepted \
+             because you allowed that, and updates may be missing"
+        );
+        host.log(Level::Warn, &message);
+        Ok(self)
+    }
+
     fn fetch(
         host: &dyn Host,
         wanted: &Wanted,
@@ -134,7 +170,17 @@ impl Suite {
         let url = format!("{mirror}/dists/{directory}/InRelease");
         let now = date::now();
         let message = host.fetch_unverified(&url, INRELEASE_LIMIT)?;
-        let signed = verifier.verify(&message, now, &url)?;
+        let Signed {
+            text: signed,
+            conceded,
+        } = verifier.verify(&message, now, &url)?;
+        if let Some(reason) = conceded {
+            let message = format!(
+                "{url} would not be trusted: {reason}; it is accepted because you allowed that, and \
+                 somebody else may have made it"
+            );
+            host.log(Level::Warn, &message);
+        }
         let release = Release::parse(&signed, &url)?;
         release.check(&wanted.suite, now, wanted.allow_expired_release, &url)?;
         release.check_offers(&wanted.arch, &wanted.components, &url)?;
