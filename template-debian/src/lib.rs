@@ -55,6 +55,9 @@ impl Template for Debian {
         let include = request.options.list("include");
         let outcome = bootstrap(host, rootfs, &archive, variant, &include)?;
         apt::write_sources(rootfs, &archive, request.options.get("keyring"), host)?;
+        if let Some(repositories) = options::repositories(&request.options)? {
+            apt::write_repositories(rootfs, &repositories)?;
+        }
         Ok(outcome)
     }
 

@@ -1,6 +1,7 @@
 //! A suite on a mirror: its verified Release, its package lists, and where its .debs are.
 
 mod archive;
+mod repository;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ use crate::{
 };
 
 pub use archive::{Archive, Beside, Companions};
+pub use repository::{Repositories, Source};
 
 /// No InRelease file is larger: 4 MiB (Debian's have 140 KB).
 const INRELEASE_LIMIT: u64 = 4 << 20;
@@ -40,6 +42,8 @@ pub struct Wanted {
     pub allow_expired_release: bool,
     /// Whether a Release older than one seen before is accepted, with a warning.
     pub allow_older_release: bool,
+    /// What tells it from other archives that the same keys sign; empty for a distribution's own.
+    pub scope: String,
 }
 
 /// A suite whose Release was signed by a trusted key and checked against what was wanted.
@@ -131,7 +135,12 @@ impl Suite {
     /// Refuses a Release older than the newest that was accepted on this machine with the same
     /// keys: a signature stays good for ever, and whoever replays an old state hides updates.
     fn refuse_older(self, host: &dyn Host, mirror: &str, verifier: &dyn Verifier) -> Result<Self> {
-        let name = format!("release {} {}", self.name(), verifier.identity());
+        // Of a hash, since addresses may be long.
+        let scope = match self.wanted.scope.as_str() {
+            "" => String::new(),
+            scope => format!(" {}", &hex(&Sha256::digest(scope))[..32]),
+        };
+        let name = format!("release {} {}{scope}", self.name(), verifier.identity());
         let newest = host.remember_highest(&name, self.release.date)?;
         if newest <= self.release.date {
             return Ok(self);
