@@ -105,15 +105,18 @@ impl Session<'_> {
         }
     }
 
-    /// Has the template fill the empty directory `rootfs`.
+    /// Has the template fill the empty directory `rootfs`; `memory` is the most that its worker
+    /// may take, in bytes.
     pub(crate) fn build(
         &self,
         template: &Template,
         options: &ResolvedOptions,
         rootfs: &Path,
+        memory: Option<u64>,
     ) -> Result<BuildOutcome, PluginError> {
         let call = Call::Build(request(options));
-        match self.call(&template.found, &call, Some(rootfs), Some(options))? {
+        let found = &template.found;
+        match self.call_within(found, &call, Some(rootfs), Some(options), memory)? {
             Answer::Built(outcome) => Ok(outcome),
             _ => Err(unexpected(&template.found)),
         }
@@ -150,6 +153,17 @@ impl Session<'_> {
         rootfs: Option<&Path>,
         options: Option<&ResolvedOptions>,
     ) -> Result<Answer, PluginError> {
+        self.call_within(found, call, rootfs, options, None)
+    }
+
+    fn call_within(
+        &self,
+        found: &Found,
+        call: &Call,
+        rootfs: Option<&Path>,
+        options: Option<&ResolvedOptions>,
+        memory: Option<u64>,
+    ) -> Result<Answer, PluginError> {
         let library = trust::check(&found.path).map_err(|reason| PluginError::Untrusted {
             path: found.path.clone(),
             reason,
@@ -181,6 +195,9 @@ impl Session<'_> {
             sandbox.read_only.push((host.clone(), inside));
         }
         sandbox.rootfs = rootfs.map(Path::to_owned);
+        if let Some(memory) = memory {
+            sandbox.limit_memory(memory);
+        }
         sandbox.fds.push((OwnedFd::from(theirs), SOCKET));
         let mut process = sandbox.spawn().map_err(|source| PluginError::Sandbox {
             template: found.name.clone(),
