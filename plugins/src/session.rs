@@ -299,7 +299,7 @@ impl Conversation<'_> {
                     self.session.reporter.span(&span);
                     continue;
                 }
-                FromWorker::Fetch(downloads) => (self.fetch(&downloads), Vec::new()),
+                FromWorker::Fetch(downloads) => (self.fetch(&downloads)?, Vec::new()),
                 FromWorker::FetchUnverified { url, limit } => {
                     match self.session.downloader.fetch_unverified(
                         &url,
@@ -387,22 +387,28 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    fn fetch(&self, downloads: &[Download]) -> Reply {
+    /// Fetches, and sends each file's path as soon as it is there.
+    fn fetch(&mut self, downloads: &[Download]) -> Result<Reply, Stop> {
         let session = self.session;
+        let stream = &mut self.stream;
+        let mut lost = false;
         let fetched = session.downloader.fetch(
             downloads,
             self.mirrors,
             session.reporter,
             session.cancellation,
+            &mut |index, name| {
+                let ready = Reply::Ready(index, Path::new(DOWNLOADS).join(name));
+                protocol::send(stream, &ready, &[]).map_err(|error| {
+                    lost = true;
+                    TemplateError::failed(format!("the worker does not listen: {error}"))
+                })
+            },
         );
         match fetched {
-            Ok(names) => Reply::Paths(
-                names
-                    .iter()
-                    .map(|name| Path::new(DOWNLOADS).join(name))
-                    .collect(),
-            ),
-            Err(error) => Reply::Failed(error),
+            _ if lost => Err(Stop::Lost),
+            Ok(()) => Ok(Reply::AllReady),
+            Err(error) => Ok(Reply::Failed(error)),
         }
     }
 
