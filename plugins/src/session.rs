@@ -107,15 +107,18 @@ impl Session<'_> {
         }
     }
 
-    /// Has the template fill the empty directory `rootfs`.
+    /// Has the template fill the empty directory `rootfs`; `memory` is the most that its worker
+    /// may take, in bytes.
     pub(crate) fn build(
         &self,
         template: &Template,
         options: &ResolvedOptions,
         rootfs: &Path,
+        memory: Option<u64>,
     ) -> Result<BuildOutcome, PluginError> {
         let call = Call::Build(request(options));
-        match self.call(&template.found, &call, Some(rootfs), Some(options))? {
+        let found = &template.found;
+        match self.call_within(found, &call, Some(rootfs), Some(options), memory)? {
             Answer::Built(outcome) => Ok(outcome),
             _ => Err(unexpected(&template.found)),
         }
@@ -152,6 +155,17 @@ impl Session<'_> {
         rootfs: Option<&Path>,
         options: Option<&ResolvedOptions>,
     ) -> Result<Answer, PluginError> {
+        self.call_within(found, call, rootfs, options, None)
+    }
+
+    fn call_within(
+        &self,
+        found: &Found,
+        call: &Call,
+        rootfs: Option<&Path>,
+        options: Option<&ResolvedOptions>,
+        memory: Option<u64>,
+    ) -> Result<Answer, PluginError> {
         let library = trust::check(&found.path).map_err(|reason| PluginError::Untrusted {
             path: found.path.clone(),
             reason,
@@ -183,6 +197,9 @@ impl Session<'_> {
             sandbox.read_only.push((host.clone(), inside));
         }
         sandbox.rootfs = rootfs.map(Path::to_owned);
+        if let Some(memory) = memory {
+            sandbox.limit_memory(memory);
+        }
         sandbox.fds.push((OwnedFd::from(theirs), SOCKET));
         let mut process = sandbox.spawn().map_err(|source| PluginError::Sandbox {
             template: found.name.clone(),
@@ -284,7 +301,7 @@ impl Conversation<'_> {
                     self.session.reporter.span(&span);
                     continue;
                 }
-                FromWorker::Fetch(downloads) => (self.fetch(&downloads), Vec::new()),
+                FromWorker::Fetch(downloads) => (self.fetch(&downloads)?, Vec::new()),
                 FromWorker::FetchUnverified { url, limit } => {
                     match self.session.downloader.fetch_unverified(
                         &url,
@@ -379,22 +396,28 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    fn fetch(&self, downloads: &[Download]) -> Reply {
+    /// Fetches, and sends each file's path as soon as it is there.
+    fn fetch(&mut self, downloads: &[Download]) -> Result<Reply, Stop> {
         let session = self.session;
+        let stream = &mut self.stream;
+        let mut lost = false;
         let fetched = session.downloader.fetch(
             downloads,
             self.mirrors,
             session.reporter,
             session.cancellation,
+            &mut |index, name| {
+                let ready = Reply::Ready(index, Path::new(DOWNLOADS).join(name));
+                protocol::send(stream, &ready, &[]).map_err(|error| {
+                    lost = true;
+                    TemplateError::failed(format!("the worker does not listen: {error}"))
+                })
+            },
         );
         match fetched {
-            Ok(names) => Reply::Paths(
-                names
-                    .iter()
-                    .map(|name| Path::new(DOWNLOADS).join(name))
-                    .collect(),
-            ),
-            Err(error) => Reply::Failed(error),
+            _ if lost => Err(Stop::Lost),
+            Ok(()) => Ok(Reply::AllReady),
+            Err(error) => Ok(Reply::Failed(error)),
         }
     }
 

@@ -8,6 +8,7 @@ mod archives;
 mod containers;
 mod crashes;
 mod debian;
+mod exact;
 mod images;
 mod mistakes;
 mod oracle;
