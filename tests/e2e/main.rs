@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod archives;
 mod containers;
 mod crashes;
 mod debian;
