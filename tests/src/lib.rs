@@ -10,7 +10,7 @@ mod server;
 mod tree;
 
 pub use environment::TestEnvironment;
-pub use machine::processes;
+pub use machine::{processes, processes_below};
 pub use mirror::{CachingMirror, apt_mirror};
 pub use process::{Background, Ran, deadline_of, wait_until};
 pub use server::Server;
