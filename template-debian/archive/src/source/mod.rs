@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Error, Result,
-    compression::Compression,
+    compression::{Compression, amount},
     date,
     openpgp::Verifier,
     packages::{Package, is_archive_path},
@@ -17,8 +17,11 @@ use crate::{
 /// No InRelease file is larger: 4 MiB (Debian's have 140 KB).
 const INRELEASE_LIMIT: u64 = 4 << 20;
 
-/// No Packages file is larger when unpacked: 1 GiB (Debian's main has 60 MB).
-const PACKAGES_LIMIT: u64 = 1 << 30;
+/// No Packages file is larger when unpacked: 256 MiB (Debian's main has 60 MB).
+const PACKAGES_LIMIT: u64 = 256 << 20;
+
+/// No file is larger, whatever an archive says of it: 4 GiB. A .deb is read into memory.
+const DOWNLOAD_LIMIT: u64 = 4 << 30;
 
 /// Which suite of which mirror is wanted.
 #[derive(Debug, Clone)]
@@ -225,6 +228,16 @@ impl Suite {
 
 /// Fetches files whose hashes are known: as many paths as downloads, in order.
 pub fn fetch(host: &dyn Host, downloads: &[Download]) -> Result<Vec<PathBuf>> {
+    if let Some(large) = downloads.iter().find(|one| one.size > DOWNLOAD_LIMIT) {
+        let size = amount(large.size);
+        return Err(Error::malformed(
+            &large.label,
+            format!(
+                "the archive says it has {size}; no file may have more than {}",
+                amount(DOWNLOAD_LIMIT)
+            ),
+        ));
+    }
     let paths = host.fetch(downloads)?;
     if paths.len() != downloads.len() {
         let error = TemplateError::failed("the host handed on another number of files");
