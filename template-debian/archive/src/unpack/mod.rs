@@ -331,6 +331,9 @@ fn merged(path: &Path) -> PathBuf {
 }
 
 #[cfg(test)]
+mod attacks;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::{packages::Index, testing::DebBuilder};
