@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod fixtures;
+mod fuzz;
 mod packages;
 mod test;
 mod tour;
@@ -17,6 +18,7 @@ usage: cargo xtask COMMAND
   try        build a release, make a Debian container, start it, look inside
   test       install what the tests need, then format, lint and run every test
   fixtures   build the libraries that the end-to-end tests load
+  fuzz       [--seconds N] [TARGET…]: feed the parsers what nobody thought of
 ";
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         ["try"] => in_workspace(tour::run),
         ["test"] => in_workspace(test::run),
         ["fixtures"] => in_workspace(fixtures::run),
+        ["fuzz", rest @ ..] => in_workspace(|shell| fuzz::run(shell, rest)),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);
@@ -42,7 +45,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn in_workspace(command: fn(&Shell) -> Result) -> Result {
+fn in_workspace(command: impl FnOnce(&Shell) -> Result) -> Result {
     let shell = Shell::new()?;
     shell.change_dir(workspace());
     command(&shell)

@@ -5,8 +5,9 @@ use xshell::{Shell, cmd};
 use crate::Result;
 
 /// Package, and what the tests use it for.
-const PACKAGES: [(&str, &str); 4] = [
+const PACKAGES: [(&str, &str); 5] = [
     ("busybox-static", "small guests that need no download"),
+    ("g++", "libFuzzer, for the inputs that are replayed"),
     (
         "lxc",
         "the oracle: it must boot what Sampan makes, unchanged",

@@ -277,4 +277,6 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod tests;

@@ -12,5 +12,5 @@ mod mirror;
 pub use deb::{DebBuilder, ar, bomb, compress, tar_header};
 #[cfg(test)]
 pub(crate) use host::{ADDRESS, MemoryHost};
-pub use key::{Key, keyring, sign_cleartext};
+pub use key::{Binding, Key, keyring, sign_cleartext};
 pub use mirror::{BuiltMirror, Mirror};

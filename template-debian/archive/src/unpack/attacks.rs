@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     compression::Compression,
     packages::Index,
-    testing::{DebBuilder, bomb, tar_header},
+    testing::{DebBuilder, bomb, compress, tar_header},
 };
 
 /// A tree with something outside that must stay as it is.
@@ -209,12 +209,15 @@ fn device_nodes_are_refused() {
 #[test]
 fn a_flood_of_fifos_ends_at_a_limit() {
     let header = tar_header("fifo", EntryType::Fifo, 0);
-    let flood: Vec<u8> = (0..500_001).flat_map(|_| &header).copied().collect();
-    let scene = Scene::new();
-    let error = scene
-        .unpack(&evil().compression(Compression::Zstd).data_tar(flood))
-        .unwrap_err();
-    assert!(error.contains("more than 500000 entries"), "{error}");
+    let piece = compress(Compression::Zstd, &header.repeat(1_000));
+    let bytes = evil().member("data.tar.zst", piece.repeat(501)).build();
+    assert!(bytes.len() < 1 << 20);
+    let deb = Deb::parse(bytes, "evil-package").unwrap();
+    let mut archive = deb.data().unwrap();
+    let mut entries = archive.entries().unwrap();
+    let error = entries.find_map(std::result::Result::err).unwrap();
+    assert_eq!(error.to_string(), "it has more than 500000 entries");
+    assert!(entries.next().is_none());
 }
 
 #[test]
@@ -276,7 +279,7 @@ fn a_bomb_in_many_files_ends_at_the_limit() {
     let mut data = Vec::new();
     for n in 0..160 {
         let header = tar_header(&format!("bomb{n}"), EntryType::Regular, 64 << 20);
-        data.extend(crate::testing::compress(Compression::Xz, &header));
+        data.extend(compress(Compression::Xz, &header));
         data.extend_from_slice(&piece);
     }
     let scene = Scene::new();
@@ -336,7 +339,7 @@ fn members_of_the_ar_archive_that_lie_are_refused() {
         assert!(error.contains("the .deb of evil-package"), "{error}");
     }
     // Cut off after the members' headers: the tar archive inside ends early.
-    let half = crate::testing::compress(Compression::Xz, &tar_header("a", EntryType::Regular, 99));
+    let half = compress(Compression::Xz, &tar_header("a", EntryType::Regular, 99));
     let error = scene
         .unpack(&evil().member("data.tar.xz", half))
         .unwrap_err();
