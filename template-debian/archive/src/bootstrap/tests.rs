@@ -95,10 +95,7 @@ fn a_tree_and_its_database_are_made() {
         .iter()
         .filter_map(|command| command.split_once("--configure ").map(|(_, what)| what))
         .collect();
-    assert_eq!(
-        configured,
-        ["base-files", "dpkg", "libc6", "--pending", "-a"]
-    );
+    assert_eq!(configured, ["base-files dpkg libc6", "-a"]);
 }
 
 #[test]
