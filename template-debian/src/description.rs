@@ -13,14 +13,15 @@ pub fn description() -> Description {
     description.licence = env!("CARGO_PKG_LICENSE").to_owned();
     let variant = format!(
         "What to install: minbase (required packages and apt), standard (and the important ones: \
-         debootstrap's default), container (minbase and {})",
+         debootstrap's default), buildd (minbase and build-essential), essential (what is marked \
+         Essential, without apt), container (minbase and {})",
         CONTAINER.join(", ")
     );
     description.options = vec![
         options::suite(),
         OptionSpec::new("variant", OptionKind::Text, variant)
             .default("container")
-            .allowed(["minbase", "standard", "container"]),
+            .allowed(["minbase", "standard", "buildd", "essential", "container"]),
         OptionSpec::new(
             "include",
             OptionKind::List,

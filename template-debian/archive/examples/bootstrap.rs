@@ -158,7 +158,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         allow_expired_release: std::env::var_os("ALLOW_EXPIRED").is_some(),
     };
     let keyring = Keyring::parse(&std::fs::read(keyring)?, keyring)?;
-    let variant = Variant::parse(variant).ok_or("minbase, standard or container")?;
+    let variant = Variant::parse(variant).ok_or("there is no such variant")?;
     let suite = Suite::open(&host, wanted, &keyring)?;
     host.say(&suite.fingerprint());
     let tree = Rootfs::open(rootfs.as_ref())?;

@@ -15,6 +15,10 @@ pub enum Variant {
     Minbase,
     /// debootstrap's default: required and important packages.
     Standard,
+    /// debootstrap's buildd: required packages, apt and build-essential.
+    Buildd,
+    /// mmdebstrap's essential: what is marked Essential and what that needs, so no apt.
+    Essential,
     /// minbase and [`CONTAINER`]: what a person expects to find in a system container.
     Container,
 }
@@ -49,6 +53,8 @@ impl Variant {
         match word {
             "minbase" => Some(Self::Minbase),
             "standard" => Some(Self::Standard),
+            "buildd" => Some(Self::Buildd),
+            "essential" => Some(Self::Essential),
             "container" => Some(Self::Container),
             _ => None,
         }
@@ -79,12 +85,22 @@ impl<'t> Selection<'t> {
                 .filter(move |package| package.priority == priority)
                 .map(|package| package.name)
         };
-        let required = first_alternatives(index, of_priority("required"))?;
+        let required = match variant {
+            Variant::Essential => {
+                let essential = index.iter().filter(|package| package.essential);
+                first_alternatives(index, essential.map(|package| package.name))?
+            }
+            _ => first_alternatives(index, of_priority("required"))?,
+        };
         if required.is_empty() {
+            let mark = match variant {
+                Variant::Essential => "that is marked Essential",
+                _ => "of priority required",
+            };
             return Err(Error::Unsatisfiable {
-                message: "cannot choose a base system: the package lists have no package of \
-                          priority required"
-                    .to_owned(),
+                message: format!(
+                    "cannot choose a base system: the package lists have no package {mark}"
+                ),
                 hint: Some("an archive of additions only cannot be bootstrapped from".to_owned()),
             });
         }
@@ -95,13 +111,18 @@ impl<'t> Selection<'t> {
             Variant::Minbase | Variant::Container => {
                 all.extend(first_alternatives(index, ["apt"])?);
             }
+            Variant::Buildd => {
+                all.extend(first_alternatives(index, ["apt", "build-essential"])?);
+            }
             Variant::Standard => {
                 all.extend(first_alternatives(index, of_priority("important"))?);
             }
+            Variant::Essential => {}
         }
         all.extend(required.clone());
         let mut solver = Solver::new(index, &all)?;
-        if https_mirror {
+        // Without apt nobody in the tree asks the mirror for anything.
+        if https_mirror && variant != Variant::Essential {
             solver.want("ca-certificates")?;
         }
         if variant == Variant::Container {
@@ -128,5 +149,56 @@ impl<'t> Selection<'t> {
     /// The base set in batches: see [`crate::configure::batches`].
     pub fn batches(&self) -> Result<Vec<Vec<Package<'t>>>> {
         crate::configure::batches(&self.required, &self.base)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARCHIVE: [&str; 8] = [
+        "Package: libc6\n",
+        "Package: dpkg\nEssential: yes\nPriority: required\nDepends: libc6, awk\n",
+        "Package: gawk\nProvides: awk\n",
+        "Package: mawk\nPriority: required\nProvides: awk\n",
+        "Package: mount\nPriority: required\n",
+        "Package: apt\nPriority: required\n",
+        "Package: cron\nPriority: important\n",
+        "Package: build-essential\nDepends: gcc\n",
+    ];
+
+    fn text() -> String {
+        let rest = format!(
+            "Version: 1\nArchitecture: all\nFilename: x.deb\nSize: 1\nSHA256: {}\n\n",
+            "0".repeat(64)
+        );
+        let mut packages = ARCHIVE.map(|stanza| format!("{stanza}{rest}")).concat();
+        packages.push_str(&format!("Package: gcc\n{rest}"));
+        packages
+    }
+
+    #[test]
+    fn every_variant_is_made_from_the_archives_own_marks() {
+        let text = text();
+        let mut index = Index::default();
+        index.add(&text, "Packages").unwrap();
+        for (variant, required, base) in [
+            (Variant::Essential, "dpkg libc6 mawk", ""),
+            (Variant::Minbase, "apt dpkg libc6 mawk mount", ""),
+            (Variant::Standard, "apt dpkg libc6 mawk mount", "cron"),
+            (
+                Variant::Buildd,
+                "apt dpkg libc6 mawk mount",
+                "build-essential gcc",
+            ),
+        ] {
+            let selection = Selection::new(&index, variant, &[], false).unwrap();
+            let names = |set: &[Package<'_>]| {
+                let names: Vec<&str> = set.iter().map(|package| package.name).collect();
+                names.join(" ")
+            };
+            assert_eq!(names(&selection.required), required, "{variant:?}");
+            assert_eq!(names(&selection.base), base, "{variant:?}");
+        }
     }
 }
