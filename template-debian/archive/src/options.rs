@@ -2,12 +2,19 @@
 
 use std::path::Path;
 
-use sampan_core::{OptionKind, OptionSpec, Options, Request, TemplateError};
+use sampan_core::{Host, OptionKind, OptionSpec, Options, Request, TemplateError};
 
-use crate::{Error, Result, openpgp::Keyring, source::Wanted};
+use crate::{
+    Error, Result,
+    openpgp::Keyring,
+    source::{Archive, Beside, Companions, Wanted},
+};
 
 /// The mirror where neither the person nor the machine names one.
 const FALLBACK_MIRROR: &str = "http://ftp.debian.org/debian";
+
+/// The same for security updates.
+const FALLBACK_SECURITY_MIRROR: &str = "http://ftp.debian.org/debian-security";
 
 /// `suite`.
 pub fn suite() -> OptionSpec {
@@ -19,16 +26,38 @@ pub fn suite() -> OptionSpec {
     .default("stable")
 }
 
-/// `mirror`, `keyring` and what weakens the trust in them.
-pub fn archive() -> [OptionSpec; 3] {
-    [
+/// The suites beside the base one, mirrors, `keyring`, and what weakens the trust in them.
+pub fn archive() -> Vec<OptionSpec> {
+    let beside = |name: &str, help: &str| {
+        OptionSpec::new(name, OptionKind::Text, help)
+            .default("auto")
+            .allowed(["auto", "true", "false"])
+    };
+    vec![
         OptionSpec::new(
             "mirror",
             OptionKind::Mirror,
-            "Address of the archive, with dists/ and pool/ below it",
+            "Address of the archive, with dists/ and pool/ below it; several, separated by commas, \
+             serve in turn when one does not answer",
         )
         .mirror_of("debian")
         .default(FALLBACK_MIRROR),
+        beside(
+            "updates",
+            "Take packages from CODENAME-updates too: auto does so for released suites",
+        ),
+        beside(
+            "security",
+            "Take packages from CODENAME-security too: auto does so for released suites",
+        ),
+        OptionSpec::new(
+            "security-mirror",
+            OptionKind::Mirror,
+            "Address of the archive of security updates; beside a mirror that you name as \
+             …/debian it is …/debian-security",
+        )
+        .mirror_of("debian-security")
+        .default(FALLBACK_SECURITY_MIRROR),
         OptionSpec::new(
             "keyring",
             OptionKind::File,
@@ -42,6 +71,39 @@ pub fn archive() -> [OptionSpec; 3] {
         )
         .default("false"),
     ]
+}
+
+/// Opens all suites that a request asks for.
+pub fn open(request: &Request, host: &dyn Host) -> std::result::Result<Archive, TemplateError> {
+    let options = &request.options;
+    let keyring = keyring(options)?;
+    let wanted = wanted(request)?;
+    Ok(Archive::open(
+        host,
+        wanted,
+        &companions(options)?,
+        &keyring,
+    )?)
+}
+
+fn companions(options: &Options) -> std::result::Result<Companions, TemplateError> {
+    let beside = |name: &str| {
+        let word = options.get(name).unwrap_or("auto");
+        Beside::parse(word)
+            .ok_or_else(|| TemplateError::bad_option(format!("option {name} cannot be `{word}`")))
+    };
+    Ok(Companions {
+        updates: beside("updates")?,
+        security: beside("security")?,
+        security_mirrors: mirrors(options, "security-mirror"),
+    })
+}
+
+fn mirrors(options: &Options, name: &str) -> Vec<String> {
+    let addresses = options.list(name).into_iter();
+    addresses
+        .map(|address| address.trim_end_matches('/').to_owned())
+        .collect()
 }
 
 /// `components`.
@@ -72,7 +134,7 @@ pub fn wanted(request: &Request) -> std::result::Result<Wanted, TemplateError> {
         components.push("main".to_owned());
     }
     Ok(Wanted {
-        mirror: options.require("mirror")?.trim_end_matches('/').to_owned(),
+        mirrors: mirrors(options, "mirror"),
         suite: options.require("suite")?.to_owned(),
         arch: request.arch.clone(),
         components,

@@ -21,11 +21,11 @@ fn mirror() -> Mirror {
 
 fn wanted(suite: &str) -> Wanted {
     Wanted {
-        mirror: ADDRESS.to_owned(),
+        mirrors: vec![ADDRESS.to_owned()],
         suite: suite.to_owned(),
         arch: "amd64".to_owned(),
         components: vec!["main".to_owned()],
-        allow_expired_release: false,
+        ..Wanted::default()
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) const ADDRESS: &str = "http://mirror.invalid/debian";
 
 /// Keeps the contract of [`Host`] and remembers what was asked.
 pub(crate) struct MemoryHost {
-    mirror: BuiltMirror,
+    pub(crate) mirror: BuiltMirror,
     files: tempfile::TempDir,
     next: Cell<usize>,
     pub(crate) log: RefCell<Vec<String>>,

@@ -15,6 +15,7 @@ use crate::{compression::Compression, date, source::hex};
 pub struct Mirror {
     suite: String,
     codename: String,
+    version: Option<String>,
     directories: Vec<String>,
     architectures: Vec<String>,
     date: i64,
@@ -48,6 +49,7 @@ impl Mirror {
         Self {
             suite: "stable".to_owned(),
             codename: "sailor".to_owned(),
+            version: None,
             directories: vec!["stable".to_owned(), "sailor".to_owned()],
             architectures: vec!["amd64".to_owned(), "arm64".to_owned()],
             date: date::now() - 3_600,
@@ -66,6 +68,13 @@ impl Mirror {
         self.suite = suite.to_owned();
         self.codename = codename.to_owned();
         self.directories = vec![suite.to_owned(), codename.to_owned()];
+        self
+    }
+
+    /// The same mirror with a version, as released suites have one.
+    #[must_use]
+    pub fn version(mut self, version: &str) -> Self {
+        self.version = Some(version.to_owned());
         self
     }
 
@@ -140,6 +149,9 @@ impl Mirror {
             self.codename,
             date::format_release(self.date)
         );
+        if let Some(version) = &self.version {
+            let _ = writeln!(release, "Version: {version}");
+        }
         if let Some(until) = self.valid_until {
             let _ = writeln!(release, "Valid-Until: {}", date::format_release(until));
         }
@@ -214,6 +226,14 @@ impl Mirror {
 }
 
 impl BuiltMirror {
+    /// One more suite on the same mirror; its keys are trusted too.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.files.extend(other.files);
+        self.keyring.extend(other.keyring);
+        self
+    }
+
     /// Changes each file whose path holds `part`; panics when there is none.
     #[must_use]
     pub fn tamper(mut self, part: &str, change: impl Fn(&mut Vec<u8>)) -> Self {
