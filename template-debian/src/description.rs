@@ -27,6 +27,11 @@ pub fn description() -> Description {
             OptionKind::List,
             "More packages, real or virtual, with what they depend on; NAME=VERSION for a version",
         ),
+        OptionSpec::new(
+            "exclude",
+            OptionKind::List,
+            "Packages that are never chosen; what needs one is installed without it or not at all",
+        ),
         options::components(),
     ];
     description.options.extend(options::archive());

@@ -21,7 +21,7 @@ use sampan_core::{
 use sampan_debian_archive::{
     bootstrap::bootstrap,
     openpgp::Keyring,
-    selection::Variant,
+    selection::{Choice, Variant},
     source::{Archive, Suite, Wanted, hex},
 };
 use sha2::{Digest, Sha256};
@@ -166,7 +166,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .first()
         .map(|list| split_list(list))
         .unwrap_or_default();
-    let outcome = bootstrap(&host, &tree, &archive, variant, &include)?;
+    let choice = Choice {
+        include: &include,
+        exclude: &[],
+    };
+    let outcome = bootstrap(&host, &tree, &archive, variant, &choice)?;
     host.say(&format!("{} packages", outcome.packages.len()));
     for package in outcome.packages {
         println!("{} {} {}", package.name, package.version, package.arch);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     Error, Result,
     packages::{Index, Package},
-    resolve::{Solver, first_alternatives},
+    resolve::{Excluded, Solver, first_alternatives},
 };
 
 /// What sort of base system.
@@ -61,6 +61,15 @@ impl Variant {
     }
 }
 
+/// What a person changes of a variant.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Choice<'c> {
+    /// Packages to have besides: see [`Solver::want`].
+    pub include: &'c [&'c str],
+    /// Packages that are never chosen.
+    pub exclude: &'c [&'c str],
+}
+
 /// The packages of a base system, in the two stages in which they are installed: programs in the
 /// second stage may only be unpacked when the first works, since scripts look for them.
 #[derive(Debug, Clone)]
@@ -76,22 +85,16 @@ impl<'t> Selection<'t> {
     pub fn new(
         index: &Index<'t>,
         variant: Variant,
-        include: &[&str],
+        choice: &Choice<'t>,
         https_mirror: bool,
     ) -> Result<Self> {
-        let of_priority = |priority: &'static str| {
-            index
-                .iter()
-                .filter(move |package| package.priority == priority)
-                .map(|package| package.name)
+        let excluded = Excluded::new(index, choice.exclude)?;
+        let marked = |package: &&Package<'t>| match variant {
+            Variant::Essential => package.essential,
+            _ => package.priority == "required",
         };
-        let required = match variant {
-            Variant::Essential => {
-                let essential = index.iter().filter(|package| package.essential);
-                first_alternatives(index, essential.map(|package| package.name))?
-            }
-            _ => first_alternatives(index, of_priority("required"))?,
-        };
+        let roots = index.iter().filter(marked).map(|package| package.name);
+        let required = first_alternatives(index, roots, &excluded)?;
         if required.is_empty() {
             let mark = match variant {
                 Variant::Essential => "that is marked Essential",
@@ -105,35 +108,42 @@ impl<'t> Selection<'t> {
             });
         }
         // Where debootstrap's rule leaves a hole, dpkg could not configure: fill it.
-        let required = Solver::new(index, &required)?.close()?;
-        let mut all = required.clone();
-        match variant {
-            Variant::Minbase | Variant::Container => {
-                all.extend(first_alternatives(index, ["apt"])?);
-            }
-            Variant::Buildd => {
-                all.extend(first_alternatives(index, ["apt", "build-essential"])?);
-            }
-            Variant::Standard => {
-                all.extend(first_alternatives(index, of_priority("important"))?);
-            }
-            Variant::Essential => {}
-        }
-        all.extend(required.clone());
-        let mut solver = Solver::new(index, &all)?;
+        let required = Solver::new(index, &excluded, &required)?.close()?;
+        let roots: Vec<&'t str> = match variant {
+            Variant::Minbase | Variant::Container => vec!["apt"],
+            Variant::Buildd => vec!["apt", "build-essential"],
+            Variant::Standard => index
+                .iter()
+                .filter(|package| package.priority == "important")
+                .map(|package| package.name)
+                .collect(),
+            Variant::Essential => Vec::new(),
+        };
+        let mut wanted: Vec<&'t str> = Vec::new();
         // Without apt nobody in the tree asks the mirror for anything.
         if https_mirror && variant != Variant::Essential {
-            solver.want("ca-certificates")?;
+            wanted.push("ca-certificates");
         }
         if variant == Variant::Container {
-            for name in CONTAINER {
+            wanted.extend(CONTAINER);
+        }
+        wanted.retain(|name| !excluded.has(name));
+        wanted.extend(choice.include);
+        let complete = |start: &BTreeMap<&'t str, Package<'t>>, more: &[&'t str]| {
+            let mut solver = Solver::new(index, &excluded, start)?;
+            for name in wanted.iter().chain(more) {
                 solver.want(name)?;
             }
-        }
-        for wanted in include {
-            solver.want(wanted)?;
-        }
-        let mut base: BTreeMap<&str, Package<'t>> = solver.close()?;
+            solver.close()
+        };
+        let mut all = first_alternatives(index, roots.iter().copied(), &excluded)?;
+        all.extend(required.clone());
+        let mut base = complete(&all, &[]).or_else(|error| {
+            // debootstrap's alternatives may be in the way of what is wanted, and others not.
+            let there = |name: &&str| !excluded.has(name) && index.last(name).is_some();
+            let roots: Vec<&'t str> = roots.iter().copied().filter(there).collect();
+            complete(&required, &roots).map_err(|_| error)
+        })?;
         base.retain(|name, _| !required.contains_key(name));
         Ok(Self {
             required: required.into_values().collect(),
@@ -192,7 +202,7 @@ mod tests {
                 "build-essential gcc",
             ),
         ] {
-            let selection = Selection::new(&index, variant, &[], false).unwrap();
+            let selection = Selection::new(&index, variant, &Choice::default(), false).unwrap();
             let names = |set: &[Package<'_>]| {
                 let names: Vec<&str> = set.iter().map(|package| package.name).collect();
                 names.join(" ")
