@@ -107,7 +107,8 @@ fn describe<'t>(state: &State<'_, 't>, package: &Package<'t>, obstacle: &Obstacl
             let chosen = state.package(*place);
             format!("version {} of {name} is chosen already", chosen.version)
         }
-        Obstacle::Conflict(place, owner, relation) => {
+        Obstacle::Conflict(place, refusal) => {
+            let (owner, relation) = &**refusal;
             let other = state.package(*place);
             let version = package.version;
             match owner.name == name {

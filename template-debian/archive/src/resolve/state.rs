@@ -41,12 +41,16 @@ pub(super) enum Obstacle<'t> {
     /// Another version of it is there.
     Version(usize),
     /// It and the package at a place exclude each other; who says so, and how.
-    Conflict(usize, Package<'t>, Relation<'t>),
+    Conflict(usize, Box<(Package<'t>, Relation<'t>)>),
     /// What the places hold was found to be impossible together with it.
     Known(Vec<usize>),
 }
 
-impl Obstacle<'_> {
+impl<'t> Obstacle<'t> {
+    fn conflict(place: usize, owner: Package<'t>, relation: Relation<'t>) -> Self {
+        Self::Conflict(place, Box::new((owner, relation)))
+    }
+
     /// Which of the chosen packages would have to go.
     pub(super) fn places(&self) -> &[usize] {
         match self {
@@ -160,12 +164,12 @@ impl<'i, 't> State<'i, 't> {
                 && relation.name != package.name
                 && relation.allows(self.package(*place).version)
             {
-                return Ok(Some(Obstacle::Conflict(*place, *package, relation)));
+                return Ok(Some(Obstacle::conflict(*place, *package, relation)));
             }
             let providers = self.provides.get(relation.name).into_iter().flatten();
             for (place, version) in providers {
                 if serves(&relation, *version) {
-                    return Ok(Some(Obstacle::Conflict(*place, *package, relation)));
+                    return Ok(Some(Obstacle::conflict(*place, *package, relation)));
                 }
             }
         }
@@ -175,7 +179,7 @@ impl<'i, 't> State<'i, 't> {
             for (place, relation) in self.refused.get(name).into_iter().flatten() {
                 if serves(relation, version) {
                     let owner = *self.package(*place);
-                    return Ok(Some(Obstacle::Conflict(*place, owner, *relation)));
+                    return Ok(Some(Obstacle::conflict(*place, owner, *relation)));
                 }
             }
         }
