@@ -221,7 +221,7 @@ fn check(spec: &OptionSpec, value: &str) -> Result<String, OptionError> {
             let known = ["http://", "https://", "file://"];
             let addresses = split_list(value);
             let odd = |address: &&str| !known.iter().any(|scheme| address.starts_with(scheme));
-            if addresses.is_empty() || addresses.iter().any(|address| odd(&address)) {
+            if addresses.is_empty() || addresses.iter().any(odd) {
                 return Err(bad(
                     "it begins with none of http://, https://, file://",
                     None,

@@ -81,6 +81,10 @@ pub(crate) enum FromWorker {
         url: String,
         limit: u64,
     },
+    RememberHighest {
+        name: String,
+        value: i64,
+    },
     Cancelled,
     Done(Box<Ended>),
 }
@@ -101,6 +105,7 @@ pub(crate) enum Reply {
     AllReady,
     /// The frame's raw bytes are the answer.
     Bytes,
+    Highest(i64),
     Cancelled(bool),
     Failed(TemplateError),
 }

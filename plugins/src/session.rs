@@ -21,7 +21,7 @@ use sampan_core::{
 use sampan_runtime::{Ended as Status, IdRange, sandbox::Sandbox};
 
 use crate::{
-    Cancellation, Downloader, PluginError, Reporter, ResolvedOptions,
+    Cancellation, Downloader, Memory, PluginError, Reporter, ResolvedOptions,
     find::Found,
     protocol::{
         self, Answer, Call, DOWNLOADS, Ended, FILES, FromWorker, Incoming, PLUGIN, Reply, SOCKET,
@@ -48,6 +48,8 @@ pub struct Session<'a> {
     pub arguments: Vec<String>,
     /// Fetches for templates.
     pub downloader: &'a Downloader,
+    /// Remembers for templates.
+    pub memory: &'a Memory,
     /// Hears of log lines and progress.
     pub reporter: &'a dyn Reporter,
     /// Whether a person asked to stop.
@@ -308,6 +310,13 @@ impl Conversation<'_> {
                         self.session.cancellation,
                     ) {
                         Ok(bytes) => (Reply::Bytes, bytes),
+                        Err(error) => (Reply::Failed(error), Vec::new()),
+                    }
+                }
+                FromWorker::RememberHighest { name, value } => {
+                    let memory = self.session.memory;
+                    match memory.highest(&self.found.name, &name, value) {
+                        Ok(highest) => (Reply::Highest(highest), Vec::new()),
                         Err(error) => (Reply::Failed(error), Vec::new()),
                     }
                 }

@@ -241,6 +241,17 @@ impl Host for Client {
         })
     }
 
+    fn remember_highest(&self, name: &str, value: i64) -> Result<i64, TemplateError> {
+        let message = FromWorker::RememberHighest {
+            name: name.to_owned(),
+            value,
+        };
+        match self.ask(&message)? {
+            (Reply::Highest(highest), _) => Ok(highest),
+            _ => Err(out_of_turn()),
+        }
+    }
+
     fn cancelled(&self) -> bool {
         // While files come there is nobody to ask; the parent ends the fetch itself.
         !self.fetching.get()

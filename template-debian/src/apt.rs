@@ -3,7 +3,7 @@
 use std::fmt;
 
 use sampan_core::{Host, Rootfs, TemplateError};
-use sampan_debian_archive::source::Archive;
+use sampan_debian_archive::source::{Archive, Repositories};
 
 /// Where keys that are not Debian's own go (sources.list(5), Signed-By).
 const KEYRING: &str = "etc/apt/keyrings/sampan";
@@ -42,6 +42,42 @@ pub fn write_sources(
     Ok(())
 }
 
+/// Writes the repositories that a person added, each with its keys; those on a disk of this machine
+/// are of no use to the guest.
+pub fn write_repositories(
+    rootfs: &Rootfs,
+    repositories: &Repositories,
+) -> Result<(), TemplateError> {
+    let mut text = String::new();
+    for (index, source) in repositories.sources.iter().enumerate() {
+        let uris = source.uris.iter().map(String::as_str);
+        let mirrors: Vec<&str> = uris.filter(|uri| !uri.starts_with("file:")).collect();
+        if mirrors.is_empty() {
+            continue;
+        }
+        let key = format!("{KEYRING}-repo-{}", index + 1);
+        let key = write_keyring(rootfs, &key, repositories.key_of(source))?;
+        let stanza = Stanza {
+            mirrors,
+            suites: source.suites.iter().map(String::as_str).collect(),
+            components: source.components.join(" "),
+        };
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&stanza.to_string());
+        if !source.architectures.is_empty() {
+            let architectures = source.architectures.join(" ");
+            text.push_str(&format!("Architectures: {architectures}\n"));
+        }
+        text.push_str(&format!("Signed-By: /{key}\n"));
+    }
+    if !text.is_empty() {
+        rootfs.write("etc/apt/sources.list.d/sampan-repo.sources", text, 0o644)?;
+    }
+    Ok(())
+}
+
 /// One source: suites that lie on the same mirrors.
 #[derive(Debug)]
 struct Stanza<'a> {
@@ -61,7 +97,7 @@ impl fmt::Display for Stanza<'_> {
 /// What the guest can reach of the archive: not what lies on a disk of this machine.
 fn stanzas(archive: &Archive) -> Vec<Stanza<'_>> {
     let mut stanzas: Vec<Stanza<'_>> = Vec::new();
-    for suite in archive.suites() {
+    for suite in archive.own_suites() {
         let wanted = suite.wanted.mirrors.iter().map(String::as_str);
         let mirrors: Vec<&str> = wanted.filter(|url| !url.starts_with("file:")).collect();
         let components = suite.wanted.components.join(" ");
@@ -87,9 +123,13 @@ fn carry_keyring(rootfs: &Rootfs, path: &str) -> Result<String, TemplateError> {
     let bytes = std::fs::read(path).map_err(|error| {
         TemplateError::failed(format!("cannot read the keyring {path}: {error}"))
     })?;
+    write_keyring(rootfs, KEYRING, bytes)
+}
+
+fn write_keyring(rootfs: &Rootfs, path: &str, bytes: Vec<u8>) -> Result<String, TemplateError> {
     // apt tells the two forms apart by the name's end.
     let armored = bytes.starts_with(b"-----BEGIN");
-    let name = format!("{KEYRING}.{}", if armored { "asc" } else { "gpg" });
+    let name = format!("{path}.{}", if armored { "asc" } else { "gpg" });
     rootfs.write(&name, bytes, 0o644)?;
     Ok(name)
 }

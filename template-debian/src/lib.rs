@@ -62,6 +62,9 @@ impl Template for Debian {
         };
         let outcome = bootstrap(host, rootfs, &archive, variant, &choice)?;
         apt::write_sources(rootfs, &archive, request.options.get("keyring"), host)?;
+        if let Some(repositories) = options::repositories(&request.options)? {
+            apt::write_repositories(rootfs, &repositories)?;
+        }
         Ok(outcome)
     }
 

@@ -4,9 +4,11 @@
 
 #![forbid(unsafe_code)]
 
+mod archives;
 mod containers;
 mod crashes;
 mod debian;
+mod exact;
 mod images;
 mod mistakes;
 mod oracle;

@@ -156,6 +156,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         arch: "amd64".to_owned(),
         components: vec!["main".to_owned()],
         allow_expired_release: std::env::var_os("ALLOW_EXPIRED").is_some(),
+        ..Wanted::default()
     };
     let keyring = Keyring::parse(&std::fs::read(keyring)?, keyring)?;
     let variant = Variant::parse(variant).ok_or("there is no such variant")?;

@@ -2,8 +2,12 @@
 
 use sampan_core::{Host, TemplateError};
 
-use super::{PackagesText, Suite, Wanted, read_lists};
-use crate::{Error, Result, openpgp::Verifier, packages::Package};
+use super::{PackagesText, Repositories, Suite, Wanted, read_lists};
+use crate::{
+    Error, Result,
+    openpgp::{Concessions, Verifier},
+    packages::Package,
+};
 
 /// Whether a suite beside the base one takes part.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,11 +56,16 @@ pub struct Companions {
 #[derive(Debug, Clone)]
 pub struct Archive {
     suites: Vec<Suite>,
+    /// How many of these are the distribution's own.
+    own: usize,
 }
 
 impl From<Suite> for Archive {
     fn from(base: Suite) -> Self {
-        Self { suites: vec![base] }
+        Self {
+            suites: vec![base],
+            own: 1,
+        }
     }
 }
 
@@ -85,7 +94,8 @@ impl Archive {
             suites.push(beside(host, &base, "security", mirrors, verifier)?);
         }
         suites.insert(0, base);
-        Ok(Self { suites })
+        let own = suites.len();
+        Ok(Self { suites, own })
     }
 
     /// The suite that decides what a base system is.
@@ -98,9 +108,42 @@ impl Archive {
         &self.suites
     }
 
-    /// One more suite.
-    pub fn add(&mut self, suite: Suite) {
-        self.suites.push(suite);
+    /// The suites of the distribution itself, without those of repositories.
+    pub fn own_suites(&self) -> &[Suite] {
+        &self.suites[..self.own]
+    }
+
+    /// Opens the suites of repositories and adds them. Each address is a repository of its own.
+    pub fn add_repositories(
+        &mut self,
+        host: &dyn Host,
+        repositories: &Repositories,
+        allow: Concessions,
+    ) -> Result<()> {
+        for source in &repositories.sources {
+            let arch = &self.base().wanted.arch;
+            if !source.architectures.is_empty() && !source.architectures.contains(arch) {
+                host.info(&format!(
+                    "repository {} has nothing for {arch}",
+                    source.uris.join(" ")
+                ));
+                continue;
+            }
+            let keyring = repositories.keyring_of(source, allow)?;
+            for uri in &source.uris {
+                for suite in &source.suites {
+                    let wanted = Wanted {
+                        mirrors: vec![uri.clone()],
+                        suite: suite.clone(),
+                        components: source.components.clone(),
+                        scope: uri.clone(),
+                        ..self.base().wanted.clone()
+                    };
+                    self.suites.push(Suite::open(host, wanted, &keyring)?);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What changes exactly when the state of any suite changes.

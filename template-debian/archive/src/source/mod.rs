@@ -1,6 +1,7 @@
 //! A suite on a mirror: its verified Release, its package lists, and where its .debs are.
 
 mod archive;
+mod repository;
 
 use std::path::PathBuf;
 
@@ -11,12 +12,13 @@ use crate::{
     Error, Result,
     compression::Compression,
     date,
-    openpgp::Verifier,
+    openpgp::{Signed, Verifier},
     packages::{Package, is_archive_path},
     release::Release,
 };
 
 pub use archive::{Archive, Beside, Companions};
+pub use repository::{Repositories, Source};
 
 /// No InRelease file is larger: 4 MiB (Debian's have 140 KB).
 const INRELEASE_LIMIT: u64 = 4 << 20;
@@ -38,6 +40,10 @@ pub struct Wanted {
     pub components: Vec<String>,
     /// Whether a Release whose time is over is accepted, with a warning.
     pub allow_expired_release: bool,
+    /// Whether a Release older than one seen before is accepted, with a warning.
+    pub allow_older_release: bool,
+    /// What tells it from other archives that the same keys sign; empty for a distribution's own.
+    pub scope: String,
 }
 
 /// A suite whose Release was signed by a trusted key and checked against what was wanted.
@@ -80,7 +86,9 @@ impl Suite {
         }
         let mut refused: Option<Error> = None;
         for (index, mirror) in wanted.mirrors.iter().enumerate() {
-            let error = match Self::on_mirror(host, &wanted, mirror, verifier) {
+            let found = Self::on_mirror(host, &wanted, mirror, verifier)
+                .and_then(|suite| suite.refuse_older(host, mirror, verifier));
+            let error = match found {
                 Ok(mut suite) => {
                     suite.mirrors.retain(|other| other != mirror);
                     suite.mirrors.insert(0, mirror.clone());
@@ -124,6 +132,43 @@ impl Suite {
         }
     }
 
+    /// Refuses a Release older than the newest that was accepted on this machine with the same
+    /// keys: a signature stays good for ever, and whoever replays an old state hides updates.
+    fn refuse_older(self, host: &dyn Host, mirror: &str, verifier: &dyn Verifier) -> Result<Self> {
+        // Of a hash, since addresses may be long.
+        let scope = match self.wanted.scope.as_str() {
+            "" => String::new(),
+            scope => format!(" {}", &hex(&Sha256::digest(scope))[..32]),
+        };
+        let name = format!("release {} {}{scope}", self.name(), verifier.identity());
+        let newest = host.remember_highest(&name, self.release.date)?;
+        if newest <= self.release.date {
+            return Ok(self);
+        }
+        let url = format!("{mirror}/dists/{}/InRelease", self.directory);
+        let (date, newest) = (date::format(self.release.date), date::format(newest));
+        if !self.wanted.allow_older_release {
+            return Err(Error::Release {
+                what: url,
+                reason: format!(
+                    "it is of {date}, but one of {newest} was seen before; somebody may be \
+                     replaying an old state to hide updates"
+                ),
+                hint: Some(
+                    "if the mirror is merely behind, use another one with -o mirror=URL, or \
+                     accept its age with -o allow-older-release=true"
+                        .to_owned(),
+                ),
+            });
+        }
+        let message = format!(
+            "{url} is of {date}, older than one of {newest} that was seen before; it is accepted \
+             because you allowed that, and updates may be missing"
+        );
+        host.log(Level::Warn, &message);
+        Ok(self)
+    }
+
     fn fetch(
         host: &dyn Host,
         wanted: &Wanted,
@@ -134,7 +179,17 @@ impl Suite {
         let url = format!("{mirror}/dists/{directory}/InRelease");
         let now = date::now();
         let message = host.fetch_unverified(&url, INRELEASE_LIMIT)?;
-        let signed = verifier.verify(&message, now, &url)?;
+        let Signed {
+            text: signed,
+            conceded,
+        } = verifier.verify(&message, now, &url)?;
+        if let Some(reason) = conceded {
+            let message = format!(
+                "{url} would not be trusted: {reason}; it is accepted because you allowed that, and \
+                 somebody else may have made it"
+            );
+            host.log(Level::Warn, &message);
+        }
         let release = Release::parse(&signed, &url)?;
         release.check(&wanted.suite, now, wanted.allow_expired_release, &url)?;
         release.check_offers(&wanted.arch, &wanted.components, &url)?;

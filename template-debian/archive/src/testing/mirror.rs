@@ -23,7 +23,7 @@ pub struct Mirror {
     by_hash: bool,
     separate_all: bool,
     compressions: Vec<Compression>,
-    packages: Vec<DebBuilder>,
+    packages: Vec<(String, DebBuilder)>,
     keys: Vec<Key>,
 }
 
@@ -122,8 +122,14 @@ impl Mirror {
 
     /// The same mirror with one more package.
     #[must_use]
-    pub fn package(mut self, package: DebBuilder) -> Self {
-        self.packages.push(package);
+    pub fn package(self, package: DebBuilder) -> Self {
+        self.package_in("main", package)
+    }
+
+    /// The same mirror with one more package in this component.
+    #[must_use]
+    pub fn package_in(mut self, component: &str, package: DebBuilder) -> Self {
+        self.packages.push((component.to_owned(), package));
         self
     }
 
@@ -138,10 +144,15 @@ impl Mirror {
     pub fn build(&self) -> BuiltMirror {
         let mut files = BTreeMap::new();
         let mut debs = Vec::new();
-        for package in &self.packages {
+        let mut components = vec!["main"];
+        for (component, package) in &self.packages {
             let deb = package.clone().build();
-            files.insert(format!("pool/main/{}", package.file_name()), deb.clone());
-            debs.push((package, deb));
+            let path = format!("pool/{component}/{}", package.file_name());
+            files.insert(path, deb.clone());
+            debs.push((component, package, deb));
+            if !components.contains(&component.as_str()) {
+                components.push(component);
+            }
         }
         let mut release = format!(
             "Origin: Made up\nSuite: {}\nCodename: {}\nDate: {}\n",
@@ -163,22 +174,26 @@ impl Mirror {
         }
         let _ = writeln!(
             release,
-            "Architectures: all {}\nComponents: main\nSHA256:",
-            self.architectures.join(" ")
+            "Architectures: all {}\nComponents: {}\nSHA256:",
+            self.architectures.join(" "),
+            components.join(" ")
         );
         let mut lists = self.architectures.clone();
         if self.separate_all {
             lists.push("all".to_owned());
         }
-        for arch in &lists {
-            let stanzas = debs.iter().filter(|(package, _)| match self.separate_all {
-                true => package.is_for(arch) && (arch == "all" || !package.is_for("all")),
-                false => package.is_for(arch),
-            });
-            let text: String = stanzas
-                .map(|(package, deb)| package.stanza_in("pool/main/", deb))
-                .collect();
-            self.add_list(arch, text.as_bytes(), &mut release, &mut files);
+        for component in components {
+            for arch in &lists {
+                let stanzas = debs.iter().filter(|(part, package, _)| {
+                    let is_apart = arch == "all" || !package.is_for("all");
+                    *part == component && package.is_for(arch) && (!self.separate_all || is_apart)
+                });
+                let text: String = stanzas
+                    .map(|(_, package, deb)| package.stanza_in(&format!("pool/{component}/"), deb))
+                    .collect();
+                let list = format!("{component}/binary-{arch}");
+                self.add_list(&list, text.as_bytes(), &mut release, &mut files);
+            }
         }
         let in_release = sign_cleartext(&release, &self.keys);
         for directory in &self.directories {
@@ -192,13 +207,13 @@ impl Mirror {
 
     fn add_list(
         &self,
-        arch: &str,
+        list: &str,
         text: &[u8],
         release: &mut String,
         files: &mut BTreeMap<String, Vec<u8>>,
     ) {
         // Debian lists the uncompressed file too, without having it.
-        let plain = format!("main/binary-{arch}/Packages");
+        let plain = format!("{list}/Packages");
         let mut listed = vec![(plain.clone(), text.to_vec(), false)];
         for kind in &self.compressions {
             let (extension, kind) = match kind {
@@ -217,7 +232,7 @@ impl Mirror {
                 let base = format!("dists/{directory}");
                 files.insert(format!("{base}/{path}"), bytes.clone());
                 if self.by_hash {
-                    let by_hash = format!("{base}/main/binary-{arch}/by-hash/SHA256/{hash}");
+                    let by_hash = format!("{base}/{list}/by-hash/SHA256/{hash}");
                     files.insert(by_hash, bytes.clone());
                 }
             }

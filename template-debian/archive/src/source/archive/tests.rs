@@ -181,3 +181,33 @@ fn when_no_mirror_serves_the_error_tells_of_the_one_that_could_not_be_trusted() 
     let error = open_on(&host, &[ADDRESS, GONE], &Companions::default()).unwrap_err();
     assert_eq!(TemplateError::from(error).kind(), ErrorKind::Untrusted);
 }
+
+#[test]
+fn repositories_take_part_by_highest_version_and_under_their_own_keys_only() {
+    let (key, other) = (Key::generate(), Key::generate());
+    let extra = Mirror::new()
+        .suite("boat", "boat")
+        .keys(vec![other.clone()])
+        .package(hello("9"))
+        .build();
+    let host = MemoryHost::new(BuiltMirror {
+        keyring: key.public(),
+        ..base(&key).build().and(extra)
+    });
+    let open = |keyring: Vec<u8>| {
+        let line = format!("deb {ADDRESS} boat main\n");
+        let read = Repositories::parse(line.as_bytes(), "extra.list", Some(keyring)).unwrap();
+        let mut archive = open(&host, &companions(Beside::Never, Beside::Never)).unwrap();
+        archive
+            .add_repositories(&host, &read, Concessions::default())
+            .map(|()| archive)
+    };
+    let archive = open(other.public()).unwrap();
+    assert_eq!((archive.suites().len(), archive.own_suites().len()), (2, 1));
+    let texts = archive.packages(&host).unwrap();
+    let index = index(&texts).unwrap();
+    assert_eq!(index.last("hello").unwrap().version, "9");
+    // The distribution's key does not sign for the repository.
+    let error = open(key.public()).unwrap_err();
+    assert!(error.to_string().contains("not in the keyring"), "{error}");
+}
