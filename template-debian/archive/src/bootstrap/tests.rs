@@ -59,7 +59,16 @@ fn build(mirror: BuiltMirror, include: &[&str]) -> Built {
     };
     let archive = Suite::open(&host, wanted, &keyring).unwrap().into();
     let rootfs = Rootfs::open(directory.path()).unwrap();
-    let outcome = bootstrap(&host, &rootfs, &archive, Variant::Minbase, include);
+    let outcome = bootstrap(
+        &host,
+        &rootfs,
+        &archive,
+        Variant::Minbase,
+        &Choice {
+            include,
+            exclude: &[],
+        },
+    );
     let outcome = outcome.map_err(TemplateError::from);
     Built {
         directory,
