@@ -7,6 +7,7 @@
 mod containers;
 mod crashes;
 mod debian;
+mod deliver;
 mod images;
 mod mistakes;
 mod oracle;

@@ -7,13 +7,16 @@
 
 mod key;
 mod obtain;
+mod output;
 mod pack;
 mod record;
+mod settle;
 mod store;
 mod unpack;
 
 pub use key::ImageKey;
 pub use obtain::{Freshness, Obtained, Wanted};
+pub use output::{Delivered, Form, Output};
 pub use record::ImageRecord;
 pub use store::{ImageStore, StoredImage};
 pub use unpack::unpack_into;

@@ -111,7 +111,7 @@ impl ImageStore {
             .map_err(PluginError::io("create", &rootfs))?;
         let outcome = session.build(wanted.template, wanted.options, &rootfs)?;
         let archive = staging.path().join("image.tar.zst");
-        let newest = outcome.source_date_epoch.max(0);
+        let newest = wanted.options.newest(outcome.source_date_epoch);
         let packed = pack(
             &rootfs,
             &archive,
