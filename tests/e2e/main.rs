@@ -8,6 +8,7 @@ mod archives;
 mod containers;
 mod crashes;
 mod debian;
+mod deliver;
 mod exact;
 mod images;
 mod mistakes;
