@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod attacks;
 mod containers;
 mod crashes;
 mod debian;
