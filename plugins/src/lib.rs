@@ -13,6 +13,7 @@ mod error;
 mod find;
 mod image;
 mod load;
+mod memory;
 mod mirror;
 mod options;
 mod protocol;
@@ -29,6 +30,7 @@ pub use find::{Found, Templates};
 pub use image::{
     Freshness, ImageKey, ImageRecord, ImageStore, Obtained, StoredImage, Wanted, unpack_into,
 };
+pub use memory::Memory;
 pub use mirror::apt_mirror;
 pub use options::{ResolvedOptions, resolve};
 pub use reporter::{Reporter, Silent};

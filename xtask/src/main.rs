@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod fixtures;
 mod fuzz;
 mod packages;
@@ -17,6 +18,8 @@ usage: cargo xtask COMMAND
 
   try        build a release, make a Debian container, start it, look inside
   test       install what the tests need, then format, lint and run every test
+  bench debian [RUNS]
+             bootstrap beside mmdebstrap and debootstrap: medians, ratios, the time of each stage
   fixtures   build the libraries that the end-to-end tests load
   fuzz       [--seconds N] [TARGET…]: feed the parsers what nobody thought of
 ";
@@ -29,6 +32,8 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["try"] => in_workspace(tour::run),
         ["test"] => in_workspace(test::run),
+        ["bench", "debian"] => in_workspace(|shell| bench::debian(shell, None)),
+        ["bench", "debian", runs] => in_workspace(|shell| bench::debian(shell, Some(runs))),
         ["fixtures"] => in_workspace(fixtures::run),
         ["fuzz", rest @ ..] => in_workspace(|shell| fuzz::run(shell, rest)),
         _ => {
