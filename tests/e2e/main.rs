@@ -9,6 +9,7 @@ mod attacks;
 mod containers;
 mod crashes;
 mod debian;
+mod deliver;
 mod exact;
 mod images;
 mod mistakes;
