@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use sampan_debian_archive::{
     packages::{Index, is_archive_path, is_package_name},
     relation,
-    resolve::{Solver, first_alternatives},
+    resolve::{Excluded, Solver, first_alternatives},
 };
 
 fuzz_target!(|text: &str| {
@@ -26,8 +26,9 @@ fuzz_target!(|text: &str| {
         }
     }
     let names = index.names();
-    let _ = first_alternatives(&index, names.iter().copied());
-    if let Ok(mut solver) = Solver::new(&index, &BTreeMap::new()) {
+    let excluded = Excluded::default();
+    let _ = first_alternatives(&index, names.iter().copied(), &excluded);
+    if let Ok(mut solver) = Solver::new(&index, &excluded, &BTreeMap::new()) {
         for name in names.iter().take(8) {
             let _ = solver.want(name);
         }

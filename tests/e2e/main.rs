@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod archives;
+mod attacks;
 mod containers;
 mod crashes;
 mod debian;

@@ -401,6 +401,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_file_in_a_mirror_on_this_machine_is_not_waited_for() {
+        let scene = scene();
+        let pipe = scene.mirror.join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mirrors = [format!("file://{}", scene.mirror.display())];
+        for name in ["pipe", ""] {
+            let url = format!("file://{}/{name}", scene.mirror.display());
+            let wish = &scene.cancellation;
+            let whole = scene.downloader.fetch_unverified(&url, 9, &mirrors, wish);
+            let error = whole.unwrap_err();
+            assert!(error.message().contains("it is not a file"), "{error}");
+            let error = scene.fetch(download(b"x", url)).unwrap_err();
+            assert!(error.message().contains("it is not a file"), "{error}");
+        }
+    }
+
+    #[test]
     fn absurd_sizes_and_limits_are_errors_and_not_more() {
         let scene = scene();
         let mut wanted = download(b"contents", scene.url());

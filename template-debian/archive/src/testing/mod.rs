@@ -14,3 +14,5 @@ pub use deb::{DebBuilder, ar, bomb, compress, tar_header};
 pub(crate) use host::{ADDRESS, MemoryHost};
 pub use key::{Binding, Key, keyring, sign_cleartext};
 pub use mirror::{BuiltMirror, Mirror};
+/// Kinds of tar entries.
+pub use tar::EntryType;
