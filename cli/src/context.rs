@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use sampan_plugins::{Cancellation, Downloader, ImageStore, Session, Template, Templates};
+use sampan_plugins::{Cancellation, Downloader, ImageStore, Memory, Session, Template, Templates};
 
 use sampan_runtime::{Container, Containers};
 
@@ -72,6 +72,7 @@ impl Context {
         Ok(Workshop {
             program,
             downloader: Downloader::new(&self.directories.cache.join("downloads/v1"))?,
+            memory: Memory::new(self.directories.cache.join("memory/v1")),
             cancellation: signals::cancel_on_signals()?,
             console: &self.console,
         })
@@ -82,6 +83,7 @@ impl Context {
 pub struct Workshop<'a> {
     program: PathBuf,
     downloader: Downloader,
+    memory: Memory,
     /// Whether the person asked to stop.
     pub cancellation: Arc<Cancellation>,
     console: &'a Console,
@@ -94,6 +96,7 @@ impl Workshop<'_> {
             program: self.program.clone(),
             arguments: vec!["worker".to_owned()],
             downloader: &self.downloader,
+            memory: &self.memory,
             reporter: self.console,
             cancellation: &self.cancellation,
         }

@@ -64,7 +64,8 @@ pub enum OptionKind {
     /// A file of the person's. The host reads it; the template gets a path that it can open, and
     /// the contents (never the path) are part of the image's key.
     File,
-    /// The address of a package mirror. Where the person names none, the host fills in the mirror
+    /// The address of a package mirror, or of several with the same contents, separated by commas
+    /// without spaces. Where the person names none, the host fills in the mirror
     /// that the machine itself uses for the distribution in [`OptionSpec::mirror_of`].
     Mirror,
 }

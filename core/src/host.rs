@@ -177,6 +177,14 @@ pub trait Host {
     /// Tells that a piece of work has ended and when, for `--timings`.
     fn span(&self, _span: &Span) {}
 
+    /// Remembers the highest value ever told under a name, from one call to the next and from one
+    /// run to the next, for this template alone; answers with that highest value, this one
+    /// included. A template notices by it that it is shown something older than it has seen.
+    fn remember_highest(&self, name: &str, value: i64) -> Result<i64, TemplateError> {
+        let _ = name;
+        Ok(value)
+    }
+
     /// Logs at [`Level::Info`].
     fn info(&self, message: &str) {
         self.log(Level::Info, message);

@@ -219,13 +219,18 @@ fn check(spec: &OptionSpec, value: &str) -> Result<String, OptionError> {
         OptionKind::List => split_list(value).join(","),
         OptionKind::Mirror => {
             let known = ["http://", "https://", "file://"];
-            if !known.iter().any(|scheme| value.starts_with(scheme)) {
+            let addresses = split_list(value);
+            let odd = |address: &&str| !known.iter().any(|scheme| address.starts_with(scheme));
+            if addresses.is_empty() || addresses.iter().any(odd) {
                 return Err(bad(
                     "it begins with none of http://, https://, file://",
                     None,
                 ));
             }
-            value.trim_end_matches('/').to_owned()
+            let trimmed = addresses
+                .iter()
+                .map(|address| address.trim_end_matches('/'));
+            trimmed.collect::<Vec<_>>().join(",")
         }
         OptionKind::File if value.is_empty() => return Err(bad("it names no file", None)),
         OptionKind::Text | OptionKind::File => value.to_owned(),
@@ -301,6 +306,18 @@ mod tests {
     #[test]
     fn a_mirror_without_a_scheme_is_refused() {
         assert!(Options::parse(&description(), &["mirror=example.org"]).is_err());
+    }
+
+    #[test]
+    fn several_mirrors_are_separated_by_commas_and_each_is_checked() {
+        let parse = |value: &str| Options::parse(&description(), &[format!("mirror={value}")]);
+        let options = parse("http://a.example/debian/, file:///srv/debian").unwrap();
+        assert_eq!(
+            options.list("mirror"),
+            ["http://a.example/debian", "file:///srv/debian"]
+        );
+        assert!(parse("http://a.example,ftp://b.example").is_err());
+        assert!(parse(",").is_err());
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod error;
 mod find;
 mod image;
 mod load;
+mod memory;
 mod mirror;
 mod options;
 mod protocol;
@@ -31,6 +32,7 @@ pub use image::{
     Delivered, Form, Freshness, ImageKey, ImageRecord, ImageStore, Obtained, Output, StoredImage,
     Wanted, unpack_into,
 };
+pub use memory::Memory;
 pub use mirror::apt_mirror;
 pub use options::{ResolvedOptions, resolve};
 pub use reporter::{Reporter, Silent};

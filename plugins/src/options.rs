@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sampan_core::{OptionError, OptionKind, Options};
+use sampan_core::{OptionError, OptionKind, OptionSpec, Options, split_list};
 use sha2::{Digest, Sha256};
 
 use crate::{PluginError, Template, apt_mirror, epoch, protocol::FILES};
@@ -64,23 +64,19 @@ pub fn resolve(
     let mut files = Vec::new();
     let mut mirrors = Vec::new();
     let mut identity = Vec::new();
+    let choice = Choice {
+        specs: &description.options,
+        typed: options.clone(),
+        words,
+        etc_apt,
+    };
     for option in &description.options {
-        let given = words.iter().any(|word| {
-            word.split_once('=')
-                .is_some_and(|(name, _)| name == option.name)
-        });
-        if option.kind == OptionKind::Mirror && !given {
-            let of = &option.mirror_of;
-            let variable = format!("SAMPAN_{}_MIRROR", of.to_uppercase());
-            let mirror = std::env::var(variable)
-                .ok()
-                .filter(|mirror| !mirror.is_empty())
-                .or_else(|| apt_mirror(etc_apt, of));
-            if let Some(mirror) = mirror {
-                let mirror = mirror.trim_end_matches('/');
-                options.set(&option.name, mirror);
-                mirrors.push(mirror.to_owned());
-            }
+        let given = is_given(words, &option.name);
+        if option.kind == OptionKind::Mirror
+            && let Some(chosen) = choice.of(option)
+        {
+            options.set(&option.name, &chosen);
+            mirrors.extend(split_list(&chosen).into_iter().map(str::to_owned));
         }
         if option.kind == OptionKind::File && !given {
             // Whatever the template declares: no file is lent that nobody named.
@@ -89,9 +85,6 @@ pub fn resolve(
         let Some(value) = options.get(&option.name).map(str::to_owned) else {
             continue;
         };
-        if option.kind == OptionKind::Mirror && given {
-            mirrors.push(value.clone());
-        }
         let identified = if option.kind == OptionKind::File {
             let (path, hash) = read_file(&option.name, &value)?;
             options.set(&option.name, format!("{FILES}/{}", option.name));
@@ -116,6 +109,76 @@ pub fn resolve(
         identity,
         source_date_epoch,
     })
+}
+
+fn is_given(words: &[String], option: &str) -> bool {
+    words
+        .iter()
+        .any(|word| word.split_once('=').is_some_and(|(name, _)| name == option))
+}
+
+/// Which mirrors a person or the machine chose.
+struct Choice<'a> {
+    specs: &'a [OptionSpec],
+    typed: Options,
+    words: &'a [String],
+    etc_apt: &'a Path,
+}
+
+impl Choice<'_> {
+    /// The person's own, else one beside the person's mirror of the main archive, else the
+    /// machine's, else one beside the machine's mirror of the main archive.
+    fn of(&self, option: &OptionSpec) -> Option<String> {
+        let main = self.main(option);
+        self.named(option)
+            .or_else(|| Some(siblings(&self.named(main?)?, main?, option)))
+            .or_else(|| apt_mirror(self.etc_apt, &option.mirror_of))
+            .or_else(|| {
+                let mirror = apt_mirror(self.etc_apt, &main?.mirror_of)?;
+                Some(siblings(&mirror, main?, option))
+            })
+    }
+
+    /// What a person typed or set in the environment.
+    fn named(&self, option: &OptionSpec) -> Option<String> {
+        if is_given(self.words, &option.name) {
+            return self.typed.get(&option.name).map(str::to_owned);
+        }
+        let value = std::env::var(variable(&option.mirror_of)).ok()?;
+        let addresses: Vec<&str> = split_list(&value)
+            .into_iter()
+            .map(|address| address.trim_end_matches('/'))
+            .collect();
+        Some(addresses.join(",")).filter(|mirrors| !mirrors.is_empty())
+    }
+
+    /// The option for the archive that another one adds to: debian's for debian-security.
+    fn main(&self, option: &OptionSpec) -> Option<&OptionSpec> {
+        self.specs.iter().find(|main| {
+            let rest = option.mirror_of.strip_prefix(main.mirror_of.as_str());
+            main.kind == OptionKind::Mirror
+                && !main.mirror_of.is_empty()
+                && rest.is_some_and(|rest| rest.starts_with('-') && !rest.contains('/'))
+        })
+    }
+}
+
+/// Where the archive of `option` lies for somebody who has that of `main` at `mirrors`: …/debian has
+/// …/debian-security beside it; an address that does not end so may hold both.
+fn siblings(mirrors: &str, main: &OptionSpec, option: &OptionSpec) -> String {
+    let addresses = split_list(mirrors).into_iter().map(|mirror| {
+        match mirror.strip_suffix(main.mirror_of.as_str()) {
+            Some(parent) if parent.ends_with('/') => format!("{parent}{}", option.mirror_of),
+            _ => mirror.to_owned(),
+        }
+    });
+    addresses.collect::<Vec<_>>().join(",")
+}
+
+/// The variable that names the mirror of a distribution.
+fn variable(mirror_of: &str) -> String {
+    let name = mirror_of.to_uppercase().replace('-', "_");
+    format!("SAMPAN_{name}_MIRROR")
 }
 
 /// This machine's architecture by Debian's name.
@@ -158,7 +221,7 @@ fn read_file(option: &str, value: &str) -> Result<(PathBuf, String), PluginError
 
 #[cfg(test)]
 mod tests {
-    use sampan_core::{Description, OptionSpec};
+    use sampan_core::Description;
 
     use super::*;
     use crate::Found;
@@ -195,5 +258,67 @@ mod tests {
         let words = ["mirror=file:///srv/mirror/".to_owned()];
         let resolved = resolve(&template, Some("amd64"), &words, Path::new("/nowhere")).unwrap();
         assert_eq!(resolved.mirrors, ["file:///srv/mirror"]);
+    }
+
+    fn archives() -> Template {
+        let mirror = |name: &str, of: &str| {
+            OptionSpec::new(name, OptionKind::Mirror, "")
+                .mirror_of(of)
+                .default("http://default.example/x")
+        };
+        template(vec![
+            mirror("mirror", "boats"),
+            mirror("security-mirror", "boats-security"),
+        ])
+    }
+
+    fn security_mirror(words: &[&str], sources: &str) -> ResolvedOptions {
+        let etc = tempfile::tempdir().unwrap();
+        std::fs::write(etc.path().join("sources.list"), sources).unwrap();
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        resolve(&archives(), Some("amd64"), &words, etc.path()).unwrap()
+    }
+
+    #[test]
+    fn a_security_mirror_is_the_named_one_or_beside_the_named_mirror_or_the_machines() {
+        let machine =
+            "deb http://m.example/boats x main\ndeb http://s.example/boats-security x main\n";
+        let chosen = |words: &[&str], sources: &str| {
+            let resolved = security_mirror(words, sources);
+            let value = resolved.options.get("security-mirror");
+            value.unwrap_or_default().to_owned()
+        };
+        let named = "mirror=http://a.example/boats/,file:///srv/all";
+        assert_eq!(
+            chosen(&[named, "security-mirror=http://b.example/s"], machine),
+            "http://b.example/s"
+        );
+        assert_eq!(
+            chosen(&[named], machine),
+            "http://a.example/boats-security,file:///srv/all"
+        );
+        assert_eq!(chosen(&[], machine), "http://s.example/boats-security");
+        let main_only = "deb http://m.example/boats x main\n";
+        assert_eq!(chosen(&[], main_only), "http://m.example/boats-security");
+        assert_eq!(chosen(&[], ""), "http://default.example/x");
+    }
+
+    #[test]
+    fn every_mirror_of_a_list_is_a_chosen_one_and_those_beside_them_too() {
+        let resolved = security_mirror(&["mirror=file:///srv/boats,file:///mnt/b"], "");
+        assert_eq!(
+            resolved.mirrors,
+            [
+                "file:///srv/boats",
+                "file:///mnt/b",
+                "file:///srv/boats-security",
+                "file:///mnt/b"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_variable_has_no_dash_in_its_name() {
+        assert_eq!(variable("debian-security"), "SAMPAN_DEBIAN_SECURITY_MIRROR");
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! One stream socket. A frame is two little-endian u32 lengths, a JSON message and raw bytes. The
 //! parent sends one [`Call`]; from then on the worker speaks first, and each of its messages but
-//! [`FromWorker::Log`], [`FromWorker::Progress`] and [`FromWorker::Span`] gets one [`Reply`], until it says
+//! [`FromWorker::Log`], [`FromWorker::Progress`] and [`FromWorker::Span`] gets one [`Reply`] (a
+//! fetch: one for each file and one at the end), until it says
 //! [`FromWorker::Done`]. The worker is not trusted: its frames are capped, and every path and
 //! address in them is checked by who acts on it.
 
@@ -74,10 +75,15 @@ pub(crate) enum FromWorker {
         unit: Unit,
     },
     Span(Span),
+    /// Answered by one [`Reply::Ready`] for each file, then [`Reply::AllReady`] or a failure.
     Fetch(Vec<Download>),
     FetchUnverified {
         url: String,
         limit: u64,
+    },
+    RememberHighest {
+        name: String,
+        value: i64,
     },
     Cancelled,
     Done(Box<Ended>),
@@ -94,10 +100,12 @@ pub(crate) enum Ended {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    /// One path below [`DOWNLOADS`] for each download.
-    Paths(Vec<PathBuf>),
+    /// A file that was asked for: its place among the downloads, and its path below [`DOWNLOADS`].
+    Ready(usize, PathBuf),
+    AllReady,
     /// The frame's raw bytes are the answer.
     Bytes,
+    Highest(i64),
     Cancelled(bool),
     Failed(TemplateError),
 }

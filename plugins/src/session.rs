@@ -21,7 +21,7 @@ use sampan_core::{
 use sampan_runtime::{Ended as Status, IdRange, sandbox::Sandbox};
 
 use crate::{
-    Cancellation, Downloader, PluginError, Reporter, ResolvedOptions,
+    Cancellation, Downloader, Memory, PluginError, Reporter, ResolvedOptions,
     find::Found,
     protocol::{
         self, Answer, Call, DOWNLOADS, Ended, FILES, FromWorker, Incoming, PLUGIN, Reply, SOCKET,
@@ -48,6 +48,8 @@ pub struct Session<'a> {
     pub arguments: Vec<String>,
     /// Fetches for templates.
     pub downloader: &'a Downloader,
+    /// Remembers for templates.
+    pub memory: &'a Memory,
     /// Hears of log lines and progress.
     pub reporter: &'a dyn Reporter,
     /// Whether a person asked to stop.
@@ -105,15 +107,18 @@ impl Session<'_> {
         }
     }
 
-    /// Has the template fill the empty directory `rootfs`.
+    /// Has the template fill the empty directory `rootfs`; `memory` is the most that its worker
+    /// may take, in bytes.
     pub(crate) fn build(
         &self,
         template: &Template,
         options: &ResolvedOptions,
         rootfs: &Path,
+        memory: Option<u64>,
     ) -> Result<BuildOutcome, PluginError> {
         let call = Call::Build(request(options));
-        match self.call(&template.found, &call, Some(rootfs), Some(options))? {
+        let found = &template.found;
+        match self.call_within(found, &call, Some(rootfs), Some(options), memory)? {
             Answer::Built(outcome) => Ok(outcome),
             _ => Err(unexpected(&template.found)),
         }
@@ -150,6 +155,17 @@ impl Session<'_> {
         rootfs: Option<&Path>,
         options: Option<&ResolvedOptions>,
     ) -> Result<Answer, PluginError> {
+        self.call_within(found, call, rootfs, options, None)
+    }
+
+    fn call_within(
+        &self,
+        found: &Found,
+        call: &Call,
+        rootfs: Option<&Path>,
+        options: Option<&ResolvedOptions>,
+        memory: Option<u64>,
+    ) -> Result<Answer, PluginError> {
         let library = trust::check(&found.path).map_err(|reason| PluginError::Untrusted {
             path: found.path.clone(),
             reason,
@@ -181,6 +197,9 @@ impl Session<'_> {
             sandbox.read_only.push((host.clone(), inside));
         }
         sandbox.rootfs = rootfs.map(Path::to_owned);
+        if let Some(memory) = memory {
+            sandbox.limit_memory(memory);
+        }
         sandbox.fds.push((OwnedFd::from(theirs), SOCKET));
         let mut process = sandbox.spawn().map_err(|source| PluginError::Sandbox {
             template: found.name.clone(),
@@ -282,7 +301,7 @@ impl Conversation<'_> {
                     self.session.reporter.span(&span);
                     continue;
                 }
-                FromWorker::Fetch(downloads) => (self.fetch(&downloads), Vec::new()),
+                FromWorker::Fetch(downloads) => (self.fetch(&downloads)?, Vec::new()),
                 FromWorker::FetchUnverified { url, limit } => {
                     match self.session.downloader.fetch_unverified(
                         &url,
@@ -291,6 +310,13 @@ impl Conversation<'_> {
                         self.session.cancellation,
                     ) {
                         Ok(bytes) => (Reply::Bytes, bytes),
+                        Err(error) => (Reply::Failed(error), Vec::new()),
+                    }
+                }
+                FromWorker::RememberHighest { name, value } => {
+                    let memory = self.session.memory;
+                    match memory.highest(&self.found.name, &name, value) {
+                        Ok(highest) => (Reply::Highest(highest), Vec::new()),
                         Err(error) => (Reply::Failed(error), Vec::new()),
                     }
                 }
@@ -370,22 +396,28 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    fn fetch(&self, downloads: &[Download]) -> Reply {
+    /// Fetches, and sends each file's path as soon as it is there.
+    fn fetch(&mut self, downloads: &[Download]) -> Result<Reply, Stop> {
         let session = self.session;
+        let stream = &mut self.stream;
+        let mut lost = false;
         let fetched = session.downloader.fetch(
             downloads,
             self.mirrors,
             session.reporter,
             session.cancellation,
+            &mut |index, name| {
+                let ready = Reply::Ready(index, Path::new(DOWNLOADS).join(name));
+                protocol::send(stream, &ready, &[]).map_err(|error| {
+                    lost = true;
+                    TemplateError::failed(format!("the worker does not listen: {error}"))
+                })
+            },
         );
         match fetched {
-            Ok(names) => Reply::Paths(
-                names
-                    .iter()
-                    .map(|name| Path::new(DOWNLOADS).join(name))
-                    .collect(),
-            ),
-            Err(error) => Reply::Failed(error),
+            _ if lost => Err(Stop::Lost),
+            Ok(()) => Ok(Reply::AllReady),
+            Err(error) => Ok(Reply::Failed(error)),
         }
     }
 

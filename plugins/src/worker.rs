@@ -4,7 +4,8 @@
 //! but `run` is a message to the parent.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
+    cmp::Reverse,
     collections::VecDeque,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
@@ -49,6 +50,7 @@ pub fn worker_main() -> ExitCode {
     let client = Client {
         stream: RefCell::new(stream),
         prepared: RefCell::new(false),
+        fetching: Cell::new(false),
     };
     let ended = match load::load(Path::new(PLUGIN)) {
         Ok(module) => perform(&module, call, &client).unwrap_or_else(Ended::Failed),
@@ -79,6 +81,8 @@ fn perform(module: &Module, call: Call, client: &Client) -> Result<Ended, Templa
 struct Client {
     stream: RefCell<UnixStream>,
     prepared: RefCell<bool>,
+    /// Whether files are being handed on.
+    fetching: Cell<bool>,
 }
 
 impl Client {
@@ -87,16 +91,27 @@ impl Client {
     }
 
     fn ask(&self, message: &FromWorker) -> Result<(Reply, Vec<u8>), TemplateError> {
-        let lost = |error: std::io::Error| {
-            TemplateError::failed(format!("the worker lost its parent: {error}"))
-        };
+        if self.fetching.get() {
+            return Err(TemplateError::failed(
+                "a template cannot ask for anything while it takes files",
+            ));
+        }
         self.tell(message).map_err(lost)?;
-        match protocol::receive(&mut *self.stream.borrow_mut()).map_err(lost)? {
-            Some((Reply::Failed(error), _)) => Err(error),
-            Some(reply) => Ok(reply),
-            None => Err(lost(std::io::ErrorKind::UnexpectedEof.into())),
+        match self.hear()? {
+            (Reply::Failed(error), _) => Err(error),
+            reply => Ok(reply),
         }
     }
+
+    fn hear(&self) -> Result<(Reply, Vec<u8>), TemplateError> {
+        protocol::receive(&mut *self.stream.borrow_mut())
+            .and_then(|reply| reply.ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into()))
+            .map_err(lost)
+    }
+}
+
+fn lost(error: std::io::Error) -> TemplateError {
+    TemplateError::failed(format!("the worker lost its parent: {error}"))
 }
 
 fn out_of_turn() -> TemplateError {
@@ -123,10 +138,50 @@ impl Host for Client {
     }
 
     fn fetch(&self, downloads: &[Download]) -> Result<Vec<PathBuf>, TemplateError> {
-        match self.ask(&FromWorker::Fetch(downloads.to_vec()))? {
-            (Reply::Paths(paths), _) if paths.len() == downloads.len() => Ok(paths),
-            _ => Err(out_of_turn()),
+        // The largest first: the last to end should not be the one that began last.
+        let mut order: Vec<usize> = (0..downloads.len()).collect();
+        order.sort_by_key(|index| Reverse(downloads[*index].size));
+        let sorted: Vec<Download> = order.iter().map(|at| downloads[*at].clone()).collect();
+        let mut paths = vec![None; downloads.len()];
+        self.fetch_each(&sorted, &mut |index, path| {
+            let slot = order.get(index).and_then(|at| paths.get_mut(*at));
+            *slot.ok_or_else(out_of_turn)? = Some(path);
+            Ok(())
+        })?;
+        let paths: Option<Vec<PathBuf>> = paths.into_iter().collect();
+        paths.ok_or_else(out_of_turn)
+    }
+
+    fn fetch_each(
+        &self,
+        downloads: &[Download],
+        ready: &mut dyn FnMut(usize, PathBuf) -> Result<(), TemplateError>,
+    ) -> Result<(), TemplateError> {
+        let mut reply = self.ask(&FromWorker::Fetch(downloads.to_vec()))?;
+        self.fetching.set(true);
+        // After an error of the template's the rest is still read: the parent is not interrupted.
+        let mut result = Ok(());
+        loop {
+            match reply {
+                (Reply::Ready(index, path), _) => {
+                    if result.is_ok() {
+                        result = ready(index, path);
+                    }
+                }
+                (Reply::AllReady, _) => break,
+                (Reply::Failed(error), _) => {
+                    result = Err(error);
+                    break;
+                }
+                _ => {
+                    result = Err(out_of_turn());
+                    break;
+                }
+            }
+            reply = self.hear()?;
         }
+        self.fetching.set(false);
+        result
     }
 
     fn fetch_unverified(&self, url: &str, limit: u64) -> Result<Vec<u8>, TemplateError> {
@@ -186,11 +241,24 @@ impl Host for Client {
         })
     }
 
+    fn remember_highest(&self, name: &str, value: i64) -> Result<i64, TemplateError> {
+        let message = FromWorker::RememberHighest {
+            name: name.to_owned(),
+            value,
+        };
+        match self.ask(&message)? {
+            (Reply::Highest(highest), _) => Ok(highest),
+            _ => Err(out_of_turn()),
+        }
+    }
+
     fn cancelled(&self) -> bool {
-        !matches!(
-            self.ask(&FromWorker::Cancelled),
-            Ok((Reply::Cancelled(false), _))
-        )
+        // While files come there is nobody to ask; the parent ends the fetch itself.
+        !self.fetching.get()
+            && !matches!(
+                self.ask(&FromWorker::Cancelled),
+                Ok((Reply::Cancelled(false), _))
+            )
     }
 }
 

@@ -14,7 +14,7 @@ use sampan_core::{
     BuildOutcome, ConfigureOutcome, ContainerRequest, Description, Host, OptionKind, OptionSpec,
     Request, Rootfs, Template, TemplateError,
 };
-use sampan_debian_archive::{options, source::Suite};
+use sampan_debian_archive::options;
 
 /// The template `busybox`.
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ impl Template for Busybox {
         request: &Request,
         host: &dyn Host,
     ) -> Result<Option<String>, TemplateError> {
-        open(request, host).map(|suite| Some(suite.fingerprint()))
+        options::open(request, host).map(|archive| Some(archive.fingerprint()))
     }
 
     fn build(
@@ -55,18 +55,18 @@ impl Template for Busybox {
         rootfs: &Rootfs,
         host: &dyn Host,
     ) -> Result<BuildOutcome, TemplateError> {
-        let suite = open(request, host)?;
-        let (binary, record) = package::busybox(host, &suite)?;
+        let archive = options::open(request, host)?;
+        let (binary, record) = package::busybox(host, &archive)?;
         host.info(&format!(
             "busybox {} from Debian {}",
             record.version,
-            suite.name()
+            archive.base().name()
         ));
-        files::write(rootfs, &binary, &record.version, suite.release.date)?;
+        files::write(rootfs, &binary, &record.version, archive.date())?;
         applets::link(rootfs, host)?;
         Ok(BuildOutcome {
-            fingerprint: suite.fingerprint(),
-            source_date_epoch: suite.release.date,
+            fingerprint: archive.fingerprint(),
+            source_date_epoch: archive.date(),
             packages: vec![record],
             lock: String::new(),
         })
@@ -106,11 +106,6 @@ impl Template for Busybox {
             .map(|path| format!("/{path} is missing"))
             .collect())
     }
-}
-
-fn open(request: &Request, host: &dyn Host) -> Result<Suite, TemplateError> {
-    let keyring = options::keyring(&request.options)?;
-    Ok(Suite::open(host, options::wanted(request)?, &keyring)?)
 }
 
 sampan_core::export_template!(Busybox);

@@ -7,7 +7,7 @@ use sampan_debian_archive::{
     bootstrap::{index, record},
     deb::Deb,
     dpkg_database::check_identity,
-    source::{Suite, fetch},
+    source::{Archive, fetch},
 };
 
 const PACKAGE: &str = "busybox-static";
@@ -16,19 +16,23 @@ const PACKAGE: &str = "busybox-static";
 const LIMIT: u64 = 64 << 20;
 
 /// The verified program and the package it is from.
-pub fn busybox(host: &dyn Host, suite: &Suite) -> Result<(Vec<u8>, PackageRecord), TemplateError> {
-    let texts = suite.packages(host)?;
+pub fn busybox(
+    host: &dyn Host,
+    archive: &Archive,
+) -> Result<(Vec<u8>, PackageRecord), TemplateError> {
+    let texts = archive.packages(host)?;
     let index = index(&texts)?;
+    let base = archive.base();
     let package = *index.highest(PACKAGE).ok_or_else(|| {
         TemplateError::failed(format!(
             "cannot get busybox: suite {} on {} has no package {PACKAGE} for {}",
-            suite.name(),
-            suite.wanted.mirror,
-            suite.wanted.arch
+            base.name(),
+            base.wanted.mirrors.join(", "),
+            base.wanted.arch
         ))
         .with_hint("a Debian mirror has it in component main")
     })?;
-    let paths = fetch(host, &[suite.download(&package)])?;
+    let paths = fetch(host, &[archive.download(&package)])?;
     let path = paths
         .first()
         .ok_or_else(|| TemplateError::failed("the host handed on no file"))?;

@@ -29,6 +29,7 @@ pub fn description() -> Description {
         options::components(),
     ];
     description.options.extend(options::archive());
+    description.options.extend(options::repository());
     description.options.extend([
         OptionSpec::new(
             "hostname",

@@ -15,7 +15,7 @@ use sampan_core::{
     BuildOutcome, ConfigureOutcome, ContainerRequest, Description, Host, Request, Rootfs, Template,
     TemplateError,
 };
-use sampan_debian_archive::{bootstrap::bootstrap, options, selection::Variant, source::Suite};
+use sampan_debian_archive::{bootstrap::bootstrap, options, selection::Variant};
 
 /// The template `debian`.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ impl Template for Debian {
         request: &Request,
         host: &dyn Host,
     ) -> Result<Option<String>, TemplateError> {
-        open(request, host).map(|suite| Some(suite.fingerprint()))
+        options::open(request, host).map(|archive| Some(archive.fingerprint()))
     }
 
     fn build(
@@ -40,19 +40,24 @@ impl Template for Debian {
         rootfs: &Rootfs,
         host: &dyn Host,
     ) -> Result<BuildOutcome, TemplateError> {
-        let suite = open(request, host)?;
-        host.info(&format!(
-            "Debian {} for {} from {}",
-            suite.name(),
-            request.arch,
-            suite.wanted.mirror
-        ));
+        let archive = options::open(request, host)?;
+        for suite in archive.suites() {
+            host.info(&format!(
+                "Debian {} for {} from {}",
+                suite.name(),
+                request.arch,
+                suite.mirrors.first().map_or("", String::as_str)
+            ));
+        }
         let word = request.options.require("variant")?;
         let variant = Variant::parse(word)
             .ok_or_else(|| TemplateError::bad_option(format!("there is no variant {word}")))?;
         let include = request.options.list("include");
-        let outcome = bootstrap(host, rootfs, &suite, variant, &include)?;
-        apt::write_sources(rootfs, &suite, request.options.get("keyring"), host)?;
+        let outcome = bootstrap(host, rootfs, &archive, variant, &include)?;
+        apt::write_sources(rootfs, &archive, request.options.get("keyring"), host)?;
+        if let Some(repositories) = options::repositories(&request.options)? {
+            apt::write_repositories(rootfs, &repositories)?;
+        }
         Ok(outcome)
     }
 
@@ -68,11 +73,6 @@ impl Template for Debian {
     fn check(&self, rootfs: &Rootfs) -> Result<Vec<String>, TemplateError> {
         check::check(rootfs)
     }
-}
-
-fn open(request: &Request, host: &dyn Host) -> Result<Suite, TemplateError> {
-    let keyring = options::keyring(&request.options)?;
-    Ok(Suite::open(host, options::wanted(request)?, &keyring)?)
 }
 
 sampan_core::export_template!(Debian);

@@ -4,10 +4,12 @@
 
 #![forbid(unsafe_code)]
 
+mod archives;
 mod containers;
 mod crashes;
 mod debian;
 mod deliver;
+mod exact;
 mod images;
 mod mistakes;
 mod oracle;

@@ -112,6 +112,28 @@ fn a_signed_mirror_is_believed_and_its_news_noticed() {
 }
 
 #[test]
+fn a_replayed_older_release_is_refused_until_that_is_allowed() {
+    let key = Key::generate();
+    let dated = |hours: i64, version: &str| {
+        let date = date::now() - hours * 3600;
+        let mirror = Mirror::new().package(busybox(version));
+        mirror.keys(vec![key.clone()]).date(date).build()
+    };
+    let scene = Scene::of(&dated(1, "2.0"));
+    scene.build(&[]).ok();
+    scene.publish(&dated(48, "1.0"));
+    let ran = scene.build(&["--refresh"]).failed();
+    for word in ["was seen before", "hint: ", "allow-older-release=true"] {
+        assert!(ran.stderr.contains(word), "{}", ran.stderr);
+    }
+    let ran = scene.build(&["-o", "allow-older-release=true"]).ok();
+    assert!(ran.stderr.contains("because you allowed"), "{}", ran.stderr);
+    scene.build(&["--refresh"]).failed();
+    scene.publish(&dated(1, "2.0"));
+    scene.build(&["--refresh"]).ok();
+}
+
+#[test]
 fn a_tampered_release_is_refused() {
     let mirror = mirror().build().tamper("InRelease", |bytes| {
         let at = bytes.windows(5).position(|five| five == b"Suite").unwrap();

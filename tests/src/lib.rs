@@ -4,10 +4,14 @@
 
 mod environment;
 mod machine;
+mod mirror;
 mod process;
 mod server;
+mod tree;
 
 pub use environment::TestEnvironment;
-pub use machine::processes;
+pub use machine::{processes, processes_below};
+pub use mirror::{CachingMirror, apt_mirror};
 pub use process::{Background, Ran, deadline_of, wait_until};
 pub use server::Server;
+pub use tree::Tree;

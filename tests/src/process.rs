@@ -124,13 +124,19 @@ impl Background {
 
     /// Waits for its end, which must come before the deadline.
     #[track_caller]
-    pub fn wait(mut self) -> Ran {
+    pub fn wait(self) -> Ran {
+        self.wait_for(DEADLINE)
+    }
+
+    /// The same with another deadline, for the programs that Sampan is compared with.
+    #[track_caller]
+    pub fn wait_for(mut self, deadline: Duration) -> Ran {
         use std::os::unix::process::ExitStatusExt;
-        let status = wait_until(DEADLINE, || self.child.try_wait().ok().flatten());
+        let status = wait_until(deadline, || self.child.try_wait().ok().flatten());
         let Some(status) = status else {
             self.signal(Signal::SIGKILL);
             let _ = self.child.wait();
-            panic!("not done within {DEADLINE:?}: {}", self.what);
+            panic!("not done within {deadline:?}: {}", self.what);
         };
         let mut ran = Ran {
             code: status

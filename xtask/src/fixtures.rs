@@ -27,8 +27,8 @@ const NEXT_MINOR: &[(&str, &str, &str)] = &[
     ("Cargo.toml", "version = \"1.1.0\"", "version = \"1.2.0\""),
     (
         "src/abi/host.rs",
-        "only when all are there\",\n        )))\n    }\n}",
-        "only when all are there\",\n        )))\n    }\n    fn newer(&self) -> u32 { u32::default() }\n}",
+        "        RResult::ROk(value)\n    }\n}",
+        "        RResult::ROk(value)\n    }\n    fn newer(&self) -> u32 { u32::default() }\n}",
     ),
     (
         "src/abi/plugin.rs",

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod fixtures;
 mod packages;
 mod test;
@@ -16,6 +17,8 @@ usage: cargo xtask COMMAND
 
   try        build a release, make a Debian container, start it, look inside
   test       install what the tests need, then format, lint and run every test
+  bench debian [RUNS]
+             bootstrap beside mmdebstrap and debootstrap: medians, ratios, the time of each stage
   fixtures   build the libraries that the end-to-end tests load
 ";
 
@@ -27,6 +30,8 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["try"] => in_workspace(tour::run),
         ["test"] => in_workspace(test::run),
+        ["bench", "debian"] => in_workspace(|shell| bench::debian(shell, None)),
+        ["bench", "debian", runs] => in_workspace(|shell| bench::debian(shell, Some(runs))),
         ["fixtures"] => in_workspace(fixtures::run),
         _ => {
             eprint!("{USAGE}");
@@ -42,7 +47,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn in_workspace(command: fn(&Shell) -> Result) -> Result {
+fn in_workspace(command: impl FnOnce(&Shell) -> Result) -> Result {
     let shell = Shell::new()?;
     shell.change_dir(workspace());
     command(&shell)

@@ -5,20 +5,39 @@ use xshell::{Shell, cmd};
 use crate::Result;
 
 /// Package, and what the tests use it for.
-const PACKAGES: [(&str, &str); 4] = [
+pub const TEST: [(&str, &str); 6] = [
     ("busybox-static", "small guests that need no download"),
+    (
+        "debootstrap",
+        "the oracle: our base systems must be its, file for file",
+    ),
     (
         "lxc",
         "the oracle: it must boot what Sampan makes, unchanged",
+    ),
+    (
+        "nginx-light",
+        "a mirror on loopback that keeps what it has served",
     ),
     ("tmux", "terminals that tests can look at"),
     ("zstd", "another reader of the images"),
 ];
 
+/// The same for the measurements.
+pub const BENCH: [(&str, &str); 4] = [
+    ("arch-test", "mmdebstrap asks it what this machine can run"),
+    ("debootstrap", "a peer"),
+    ("mmdebstrap", "a peer"),
+    (
+        "nginx-light",
+        "a mirror on loopback that keeps what it has served",
+    ),
+];
+
 /// Installs what is missing.
-pub fn install(shell: &Shell) -> Result {
+pub fn install(shell: &Shell, packages: &[(&str, &str)]) -> Result {
     let mut missing = Vec::new();
-    for (package, purpose) in PACKAGES {
+    for (package, purpose) in packages {
         let fields = "${db:Status-Abbrev}";
         let status = cmd!(shell, "dpkg-query --show --showformat={fields} {package}")
             .quiet()

@@ -17,7 +17,7 @@ pub fn run(shell: &Shell) -> Result {
                 .into(),
         );
     }
-    packages::install(shell)?;
+    packages::install(shell, &packages::TEST)?;
     cmd!(shell, "cargo fmt --all --check").run()?;
     cmd!(
         shell,

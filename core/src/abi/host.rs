@@ -37,6 +37,10 @@ pub trait HostServices {
             "this host hands files on only when all are there",
         )))
     }
+    /// A host that keeps nothing knows no higher value.
+    fn remember_highest(&self, _name: RStr<'_>, value: i64) -> RResult<i64, ErrorRef> {
+        RResult::ROk(value)
+    }
 }
 
 /// What a plugin lends to the host for the length of one `fetch_each`.
@@ -137,6 +141,10 @@ impl HostServices for Lent<'_> {
             })
         })
     }
+
+    fn remember_highest(&self, name: RStr<'_>, value: i64) -> RResult<i64, ErrorRef> {
+        shield(|| self.0.remember_highest(name.as_str(), value))
+    }
 }
 
 /// The plugin's view of the host that was lent to it.
@@ -210,6 +218,13 @@ impl Host for Borrowed<'_> {
             }
             fetched => fetched,
         }
+    }
+
+    fn remember_highest(&self, name: &str, value: i64) -> Result<i64, TemplateError> {
+        self.0
+            .remember_highest(name.into(), value)
+            .into_result()
+            .map_err(ErrorRef::plain)
     }
 }
 

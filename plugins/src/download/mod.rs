@@ -8,7 +8,7 @@ mod http;
 mod store;
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     path::{Path, PathBuf},
 };
 
@@ -50,21 +50,32 @@ impl Downloader {
         self.store.directory()
     }
 
-    /// Fetches what is not in the cache and answers with names below [`Downloader::directory`].
+    /// Fetches what is not in the cache and hands on each file as soon as it is there: its place
+    /// among `downloads` and its name below [`Downloader::directory`]. They are fetched in the
+    /// order in which they are given.
     pub(crate) fn fetch(
         &self,
         downloads: &[Download],
         mirrors: &[String],
         reporter: &dyn Reporter,
         cancellation: &Cancellation,
-    ) -> Result<Vec<PathBuf>, TemplateError> {
-        let mut names = Vec::with_capacity(downloads.len());
-        let mut missing: VecDeque<&Download> = VecDeque::new();
-        for download in downloads {
-            names.push(store::name(&download.sha256)?);
+        ready: &mut dyn FnMut(usize, PathBuf) -> Result<(), TemplateError>,
+    ) -> Result<(), TemplateError> {
+        // By hash, since nobody fetches the same file twice.
+        let mut missing: HashMap<&str, Vec<usize>> = HashMap::new();
+        let mut queue: VecDeque<&Download> = VecDeque::new();
+        for (index, download) in downloads.iter().enumerate() {
+            let name = store::name(&download.sha256)?;
+            if let Some(indices) = missing.get_mut(download.sha256.as_str()) {
+                indices.push(index);
+                continue;
+            }
             match self.store.look_up(download)? {
-                store::Cached::Sound => {}
-                store::Cached::Absent => missing.push_back(download),
+                store::Cached::Sound => {
+                    ready(index, name)?;
+                    continue;
+                }
+                store::Cached::Absent => {}
                 store::Cached::Damaged { path, reason } => {
                     let path = path.display();
                     reporter.log(
@@ -73,29 +84,32 @@ impl Downloader {
                             "the cached download {path} is damaged ({reason}); it is fetched again"
                         ),
                     );
-                    missing.push_back(download);
                 }
             }
+            missing.insert(&download.sha256, vec![index]);
+            queue.push_back(download);
         }
-        missing
-            .make_contiguous()
-            .sort_by(|a, b| a.sha256.cmp(&b.sha256));
-        let mut unique: Vec<&Download> = missing.into();
-        unique.dedup_by(|a, b| a.sha256 == b.sha256);
-        if unique.is_empty() {
-            return Ok(names);
+        if queue.is_empty() {
+            return Ok(());
         }
-        // The largest first: the last to end should not be the one that began last.
-        unique.sort_by_key(|download| std::cmp::Reverse(download.size));
-        let meter = Meter::new(
-            reporter,
-            unique
-                .iter()
-                .fold(0, |sum, download| sum.saturating_add(download.size)),
-        );
-        self.block_on(cancellation, self.fetch_all(unique.into(), mirrors, &meter))??;
+        let total = queue
+            .iter()
+            .fold(0, |sum: u64, download| sum.saturating_add(download.size));
+        let meter = Meter::new(reporter, total);
+        let ready = std::cell::RefCell::new(ready);
+        let arrived = |download: &Download| {
+            let name = store::name(&download.sha256)?;
+            for index in missing.get(download.sha256.as_str()).into_iter().flatten() {
+                (ready.borrow_mut())(*index, name.clone())?;
+            }
+            Ok(())
+        };
+        self.block_on(
+            cancellation,
+            self.fetch_all(queue, mirrors, &meter, &arrived),
+        )??;
         meter.finish();
-        Ok(names)
+        Ok(())
     }
 
     /// Fetches metadata of at most `limit` bytes. Nothing is cached.
@@ -118,6 +132,7 @@ impl Downloader {
         queue: VecDeque<&Download>,
         mirrors: &[String],
         meter: &Meter<'_>,
+        arrived: &dyn Fn(&Download) -> Result<(), TemplateError>,
     ) -> Result<(), TemplateError> {
         let queue = std::cell::RefCell::new(queue);
         let lane = || async {
@@ -126,6 +141,7 @@ impl Downloader {
                     return Ok(());
                 };
                 self.fetch_one(download, mirrors, meter).await?;
+                arrived(download)?;
             }
         };
         join_all((0..PARALLEL).map(|_| lane()).collect()).await
@@ -318,8 +334,18 @@ mod tests {
     impl Scene {
         fn fetch(&self, download: Download) -> Result<Vec<PathBuf>, TemplateError> {
             let mirrors = [format!("file://{}", self.mirror.display())];
-            self.downloader
-                .fetch(&[download], &mirrors, &Silent, &self.cancellation)
+            let mut names = Vec::new();
+            self.downloader.fetch(
+                &[download],
+                &mirrors,
+                &Silent,
+                &self.cancellation,
+                &mut |_, name| {
+                    names.push(name);
+                    Ok(())
+                },
+            )?;
+            Ok(names)
         }
 
         fn url(&self) -> String {
@@ -383,7 +409,13 @@ mod tests {
         other.size = u64::MAX;
         let mirrors = [format!("file://{}", scene.mirror.display())];
         let downloader = &scene.downloader;
-        let fetched = downloader.fetch(&[wanted, other], &mirrors, &Silent, &scene.cancellation);
+        let fetched = downloader.fetch(
+            &[wanted, other],
+            &mirrors,
+            &Silent,
+            &scene.cancellation,
+            &mut |_, _| Ok(()),
+        );
         assert!(fetched.is_err());
         let wish = &scene.cancellation;
         let whole = downloader.fetch_unverified(&scene.url(), u64::MAX, &mirrors, wish);

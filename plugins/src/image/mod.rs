@@ -6,6 +6,7 @@
 //! path changes with the format: an old binary does not see newer images.
 
 mod key;
+mod memory;
 mod obtain;
 mod output;
 mod pack;

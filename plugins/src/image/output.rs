@@ -19,6 +19,7 @@ use sampan_core::{Level, PackageRecord, Span};
 
 use super::{
     Freshness, ImageKey, ImageStore, StoredImage, Wanted,
+    obtain::build_tree,
     pack::{Compression, Hashing, pack_as},
     settle::settle,
     store::copy_verified,
@@ -291,29 +292,26 @@ impl ImageStore {
         output: &Output,
         made: &Path,
     ) -> Result<Delivered, PluginError> {
-        let build = |tree: &Path| {
-            DirBuilder::new()
-                .mode(0o755)
-                .create(tree)
-                .map_err(PluginError::io("create", tree))?;
-            session.build(wanted.template, wanted.options, tree)
-        };
         let (outcome, sha256, size);
         match compression(output.form) {
             None => {
-                outcome = build(made)?;
+                DirBuilder::new()
+                    .mode(0o755)
+                    .create(made)
+                    .map_err(PluginError::io("create", made))?;
+                outcome = session.build(wanted.template, wanted.options, made, None)?;
                 let newest = wanted.options.newest(outcome.source_date_epoch);
                 settle(made, newest)?;
                 (sha256, size) = (None, None);
             }
             Some(compression) => {
                 let staging = self.stage()?;
-                let tree = staging.path().join("rootfs");
-                outcome = build(&tree)?;
+                let tree;
+                (tree, outcome) = build_tree(session, wanted, &staging)?;
                 let begun = Span::now();
                 let packed = pack_as(
                     compression,
-                    &tree,
+                    tree.path(),
                     made,
                     wanted.options.newest(outcome.source_date_epoch),
                     session.reporter,

@@ -23,7 +23,7 @@ use nix::unistd::{Gid, Uid, chown, geteuid};
 
 pub(crate) use hierarchies::Hierarchies;
 pub(crate) use keys::Version;
-pub(crate) use sandboxes::{SandboxCgroup, can_limit_processes};
+pub(crate) use sandboxes::{SandboxCgroup, can_limit};
 
 use crate::error::{Error, Result, Tried};
 use crate::sys::pidfd;

@@ -62,9 +62,9 @@ impl Drop for SandboxCgroup {
     }
 }
 
-/// Whether processes of a group can be limited in number on this host.
-pub(crate) fn can_limit_processes() -> bool {
-    Hierarchies::discover().is_ok_and(|found| found.find("pids").is_some())
+/// Whether this host has a hierarchy with the controller `pids`, `memory` ….
+pub(crate) fn can_limit(controller: &str) -> bool {
+    Hierarchies::discover().is_ok_and(|found| found.find(controller).is_some())
 }
 
 /// A process that made a sandbox: the pid alone could be a stranger's by now.

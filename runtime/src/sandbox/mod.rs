@@ -22,7 +22,7 @@ use std::sync::mpsc;
 
 pub use process::SandboxProcess;
 
-use crate::cgroup::{Limits, SandboxCgroup, can_limit_processes};
+use crate::cgroup::{Limits, SandboxCgroup, can_limit};
 use crate::error::{Error, Result, Tried};
 use crate::idmap::IdRange;
 use crate::sys::mount;
@@ -72,9 +72,19 @@ impl Sandbox {
             ids,
             limits: Limits {
                 memory: None,
-                processes: can_limit_processes().then_some(PROCESSES),
+                processes: can_limit("pids").then_some(PROCESSES),
             },
         }
+    }
+
+    /// Whether this host can hold a sandbox to an amount of memory.
+    pub fn can_limit_memory() -> bool {
+        can_limit("memory")
+    }
+
+    /// Ends it when it takes more memory than this, what it writes to a tmpfs included.
+    pub fn limit_memory(&mut self, bytes: u64) {
+        self.limits.memory = Some(bytes);
     }
 
     /// Starts it, and returns when the program runs.

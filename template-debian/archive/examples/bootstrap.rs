@@ -22,7 +22,7 @@ use sampan_debian_archive::{
     bootstrap::bootstrap,
     openpgp::Keyring,
     selection::Variant,
-    source::{Suite, Wanted, hex},
+    source::{Archive, Suite, Wanted, hex},
 };
 use sha2::{Digest, Sha256};
 
@@ -151,22 +151,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         last: RefCell::default(),
     };
     let wanted = Wanted {
-        mirror: mirror.clone(),
+        mirrors: split_list(mirror).into_iter().map(str::to_owned).collect(),
         suite: suite.clone(),
         arch: "amd64".to_owned(),
         components: vec!["main".to_owned()],
         allow_expired_release: std::env::var_os("ALLOW_EXPIRED").is_some(),
+        ..Wanted::default()
     };
     let keyring = Keyring::parse(&std::fs::read(keyring)?, keyring)?;
     let variant = Variant::parse(variant).ok_or("minbase, standard or container")?;
-    let suite = Suite::open(&host, wanted, &keyring)?;
-    host.say(&suite.fingerprint());
+    let archive = Archive::from(Suite::open(&host, wanted, &keyring)?);
+    host.say(&archive.fingerprint());
     let tree = Rootfs::open(rootfs.as_ref())?;
     let include = rest
         .first()
         .map(|list| split_list(list))
         .unwrap_or_default();
-    let outcome = bootstrap(&host, &tree, &suite, variant, &include)?;
+    let outcome = bootstrap(&host, &tree, &archive, variant, &include)?;
     host.say(&format!("{} packages", outcome.packages.len()));
     for package in outcome.packages {
         println!("{} {} {}", package.name, package.version, package.arch);

@@ -13,40 +13,40 @@ use crate::{
     dpkg_database,
     packages::{Index, Package},
     selection::{Selection, Variant},
-    source::{PackagesText, Suite},
+    source::{Archive, PackagesText},
     unpack::{in_stages, merge_usr},
 };
 
 /// Keeps services from being started while scripts run (Debian's invoke-rc.d asks it).
 const POLICY: &str = "usr/sbin/policy-rc.d";
 
-/// Fills `rootfs` with a base system of `suite`.
+/// Fills `rootfs` with a base system of `archive`.
 pub fn bootstrap(
     host: &dyn Host,
     rootfs: &Rootfs,
-    suite: &Suite,
+    archive: &Archive,
     variant: Variant,
     include: &[&str],
 ) -> Result<BuildOutcome> {
     let mut clock = Clock::start(host);
-    let texts = suite.packages(host)?;
+    let texts = archive.packages(host)?;
     let index = index(&texts)?;
     clock.stage("metadata");
-    let https = suite.wanted.mirror.starts_with("https://");
+    let https = archive.is_https();
     let selection = Selection::new(&index, variant, include, https)?;
     let mut stages = vec![selection.required.clone()];
     let batches = selection.batches()?;
     stages.extend(batches.into_iter().filter(|batch| !batch.is_empty()));
     clock.stage("resolve");
 
-    let epoch = suite.release.date;
-    merge_usr(rootfs, &suite.wanted.arch)?;
+    let epoch = archive.date();
+    merge_usr(rootfs, &archive.base().wanted.arch)?;
     // What setup_etc of debootstrap leaves for the person to fill in.
     rootfs.write("etc/fstab", "# UNCONFIGURED FSTAB FOR BASE SYSTEM\n", 0o644)?;
     rootfs.write(POLICY, "#!/bin/sh\nexit 101\n", 0o755)?;
     let dpkg = index.last("dpkg").map_or("1.22", |package| package.version);
     let configurer = Configurer::new(host, rootfs, epoch, dpkg);
-    install(host, rootfs, suite, &stages, &configurer, &mut clock)?;
+    install(host, rootfs, archive, &stages, &configurer, &mut clock)?;
     configurer.audit()?;
     rootfs.remove(POLICY)?;
     clean::clean(rootfs, epoch)?;
@@ -58,7 +58,7 @@ pub fn bootstrap(
     Placer::new(rootfs, Existing::Keep).finish_directory("".as_ref(), &root)?;
     clock.stage("clean");
     Ok(BuildOutcome {
-        fingerprint: suite.fingerprint(),
+        fingerprint: archive.fingerprint(),
         source_date_epoch: epoch,
         packages: selection.iter().map(record).collect(),
         lock: String::new(),
@@ -69,7 +69,7 @@ pub fn bootstrap(
 fn install(
     host: &dyn Host,
     rootfs: &Rootfs,
-    suite: &Suite,
+    archive: &Archive,
     stages: &[Vec<Package<'_>>],
     configurer: &Configurer<'_>,
     clock: &mut Clock<'_>,
@@ -85,7 +85,7 @@ fn install(
     order.sort_by_key(|index| (stage_of[*index], Reverse(packages[*index].size)));
     let downloads: Vec<Download> = order
         .iter()
-        .map(|index| suite.download(&packages[*index]))
+        .map(|index| archive.download(&packages[*index]))
         .collect();
     let total = packages.len() as u64;
     let mut configured = 0;
@@ -150,7 +150,7 @@ impl<'a> Clock<'a> {
 pub fn index(texts: &[PackagesText]) -> Result<Index<'_>> {
     let mut index = Index::default();
     for text in texts {
-        index.add(&text.text, &text.what)?;
+        index.add_from(&text.text, &text.what, text.origin)?;
     }
     Ok(index)
 }

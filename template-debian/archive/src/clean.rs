@@ -29,7 +29,7 @@ const REMOVED: &[&str] = &[
 ];
 
 /// Directories whose contents go.
-const EMPTIED: &[&str] = &["tmp", "var/tmp", "var/lib/apt/lists", "run"];
+const EMPTIED: &[&str] = &["tmp", "var/tmp", "var/lib/apt/lists/partial", "run"];
 
 /// Logs of the build, and copies that programs leave beside a file they changed.
 const COPIES: &[(&str, &str)] = &[("var/lib/dpkg", "-old"), ("var/cache/debconf", "-old")];
@@ -45,6 +45,12 @@ pub fn clean(rootfs: &Rootfs, epoch: i64) -> Result<()> {
         rootfs.remove_contents(path)?;
         if keep_lock {
             rootfs.create_dir("run/lock", 0o1777)?;
+        }
+    }
+    for name in names(rootfs, "var/lib/apt/lists")? {
+        // A directory of apt's own.
+        if name != "partial" {
+            rootfs.remove(format!("var/lib/apt/lists/{name}"))?;
         }
     }
     for (directory, suffix) in COPIES {

@@ -39,6 +39,8 @@ pub struct Package<'t> {
     pub size: u64,
     /// SHA256 of the .deb, 64 lower case hexadecimal digits.
     pub sha256: &'t str,
+    /// The place of the suite that offers it in the archive; 0 is the base suite.
+    pub origin: usize,
 }
 
 /// The packages of one or more Packages files, in the order of the files.
@@ -51,8 +53,23 @@ pub struct Index<'t> {
 impl<'t> Index<'t> {
     /// Adds all stanzas of a Packages file; `what` names it in errors.
     pub fn add(&mut self, text: &'t str, what: &'t str) -> Result<()> {
+        self.add_from(text, what, 0)
+    }
+
+    /// The same for a suite that is not the base one. Those come after it, and have no say in what
+    /// a base system is: their packages have the priority that the base suite gives them.
+    pub fn add_from(&mut self, text: &'t str, what: &'t str, origin: usize) -> Result<()> {
         for stanza in deb822::stanzas(text, what) {
-            let package = read(&stanza?, what)?;
+            let mut package = read(&stanza?, what)?;
+            package.origin = origin;
+            if origin > 0 {
+                let base = self.versions(package.name).rfind(|other| other.origin == 0);
+                package.priority = match base {
+                    Some(base) => base.priority,
+                    None if matches!(package.priority, "required" | "important") => "optional",
+                    None => package.priority,
+                };
+            }
             self.by_name
                 .entry(package.name)
                 .or_default()
@@ -76,15 +93,30 @@ impl<'t> Index<'t> {
             .map(|index| &self.packages[*index])
     }
 
-    /// The last one in the files, which is what debootstrap takes.
+    /// The last one in a suite's files, which is what debootstrap takes; where several suites have
+    /// it, the highest version of these, and of equal ones that of the first suite.
     pub fn last(&self, name: &str) -> Option<&Package<'t>> {
-        self.versions(name).next_back()
+        let mut best: Option<&Package<'t>> = None;
+        let mut suite = None;
+        for package in self.versions(name).rev() {
+            if suite.replace(package.origin) == Some(package.origin) {
+                continue;
+            }
+            let lower =
+                |best: &Package<'t>| version::compare(package.version, best.version).is_lt();
+            if !best.is_some_and(lower) {
+                best = Some(package);
+            }
+        }
+        best
     }
 
-    /// The one with the highest version, which is what apt takes.
+    /// The one with the highest version, which is what apt takes; of equal ones that of the first
+    /// suite.
     pub fn highest(&self, name: &str) -> Option<&Package<'t>> {
-        self.versions(name)
-            .max_by(|a, b| version::compare(a.version, b.version))
+        self.versions(name).max_by(|a, b| {
+            version::compare(a.version, b.version).then_with(|| b.origin.cmp(&a.origin))
+        })
     }
 
     /// Every package's name, sorted.
@@ -167,6 +199,7 @@ fn read<'t>(stanza: &deb822::Stanza<'t>, what: &str) -> Result<Package<'t>> {
             .parse()
             .map_err(|_| bad("its Size is not a number"))?,
         sha256: need("SHA256")?,
+        origin: 0,
     };
     if !version::is_valid(package.version) {
         return Err(bad("its Version is not a version"));

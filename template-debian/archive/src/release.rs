@@ -14,6 +14,8 @@ pub struct Release {
     pub suite: String,
     /// Codename, such as `trixie`; empty when absent.
     pub codename: String,
+    /// Version, such as `13.8`; empty when absent.
+    pub version: String,
     /// Date, seconds since 1970.
     pub date: i64,
     /// Valid-Until, seconds since 1970.
@@ -73,6 +75,7 @@ impl Release {
         Ok(Self {
             suite: plain("Suite")?,
             codename: plain("Codename")?,
+            version: stanza.get("Version").unwrap_or_default().to_owned(),
             date: when("Date")?.ok_or_else(|| bad("it has no Date".to_owned()))?,
             valid_until: when("Valid-Until")?,
             acquire_by_hash: stanza.get("Acquire-By-Hash") == Some("yes"),
@@ -81,6 +84,12 @@ impl Release {
             components: words("Components"),
             indices: indices(stanza.get("SHA256").unwrap_or_default(), what)?,
         })
+    }
+
+    /// Whether this is a released suite, which has suites for updates and security beside it:
+    /// testing and sid have no Version, and those other suites have a `-` in their codenames.
+    pub fn is_released(&self) -> bool {
+        !self.version.is_empty() && !self.codename.is_empty() && !self.codename.contains('-')
     }
 
     /// Refuses a Release that is of another suite, or whose time is over.
@@ -183,6 +192,16 @@ mod tests {
         assert_eq!((&*release.suite, &*release.codename), ("stable", "trixie"));
         assert!(release.acquire_by_hash && !release.all_is_separate);
         assert_eq!(release.indices["main/binary-amd64/Packages"].0, 12);
+    }
+
+    #[test]
+    fn a_suite_with_a_version_is_a_released_one_and_those_beside_it_are_not() {
+        let read = |text: &str| Release::parse(text, "Release").unwrap();
+        assert!(!release().is_released());
+        let released = TEXT.replace("Codename", "Version: 13.8\nCodename");
+        assert!(read(&released).is_released());
+        let security = released.replace("trixie", "trixie-security");
+        assert!(!read(&security).is_released());
     }
 
     #[test]

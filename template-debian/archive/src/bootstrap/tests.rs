@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     compression::Compression,
     openpgp::Keyring,
-    source::Wanted,
+    source::{Suite, Wanted},
     testing::{ADDRESS, BuiltMirror, DebBuilder, MemoryHost, Mirror},
 };
 
@@ -51,15 +51,15 @@ fn build(mirror: BuiltMirror, include: &[&str]) -> Built {
     let keyring = Keyring::parse(&mirror.keyring, "ring.gpg").unwrap();
     let host = MemoryHost::new(mirror);
     let wanted = Wanted {
-        mirror: ADDRESS.to_owned(),
+        mirrors: vec![ADDRESS.to_owned()],
         suite: "stable".to_owned(),
         arch: "amd64".to_owned(),
         components: vec!["main".to_owned()],
-        allow_expired_release: false,
+        ..Wanted::default()
     };
-    let suite = Suite::open(&host, wanted, &keyring).unwrap();
+    let archive = Suite::open(&host, wanted, &keyring).unwrap().into();
     let rootfs = Rootfs::open(directory.path()).unwrap();
-    let outcome = bootstrap(&host, &rootfs, &suite, Variant::Minbase, include);
+    let outcome = bootstrap(&host, &rootfs, &archive, Variant::Minbase, include);
     let outcome = outcome.map_err(TemplateError::from);
     Built {
         directory,

@@ -15,8 +15,41 @@ type Verdict = std::result::Result<(), String>;
 /// The smallest RSA modulus that is believed, in bits.
 const RSA_BITS: usize = 2048;
 
+/// The smallest that is believed of somebody who allows weak keys: archives of their time had these.
+const WEAK_RSA_BITS: usize = 1024;
+
 /// How far a signature may lie in the future before it is refused: clocks differ.
 pub const CLOCK_SKEW: i64 = 24 * 60 * 60;
+
+/// What a person gives up of the judgement, for archives whose keys are of another time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Concessions {
+    /// A key that has expired since may have made the signature before that.
+    pub expired_key: bool,
+    /// DSA keys, RSA keys from 1024 bits, and signatures over SHA-1 count.
+    pub weak_key: bool,
+}
+
+/// When a signature was made, when it is judged, and by which rules.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// When the signature says it was made, seconds since 1970.
+    pub made: i64,
+    /// Now.
+    pub now: i64,
+    /// What is given up.
+    pub allow: Concessions,
+}
+
+impl Terms {
+    /// Until when keys and their bindings must have lasted.
+    fn until(&self) -> i64 {
+        match self.allow.expired_key {
+            true => self.made,
+            false => self.made.max(self.now),
+        }
+    }
+}
 
 /// A primary key or one of its subkeys.
 pub enum Component<'k> {
@@ -46,7 +79,7 @@ pub fn id_of(fingerprint: &[u8]) -> String {
 }
 
 /// Refuses hashes for which collisions can be made.
-pub fn check_hash(signature: &Signature) -> Verdict {
+pub fn check_hash(signature: &Signature, allow: Concessions) -> Verdict {
     match signature.hash_alg() {
         Some(
             HashAlgorithm::Sha256
@@ -55,6 +88,7 @@ pub fn check_hash(signature: &Signature) -> Verdict {
             | HashAlgorithm::Sha3_256
             | HashAlgorithm::Sha3_512,
         ) => Ok(()),
+        Some(HashAlgorithm::Sha1) if allow.weak_key => Ok(()),
         Some(other) => Err(format!("its signature uses {other}, which is too weak")),
         None => Err("its signature is of a kind that is not known".to_owned()),
     }
@@ -77,12 +111,12 @@ impl Component<'_> {
         }
     }
 
-    /// Whether this key was allowed to make a document signature at `made`, and still is at `now`.
-    pub fn check(&self, made: i64, now: i64) -> Verdict {
+    /// Whether this key was allowed to make a document signature, and still is.
+    pub fn check(&self, terms: &Terms) -> Verdict {
         match self {
             Self::Primary(key) => {
-                let own = primary_signature(key, now)?;
-                check_primary(key, own, made, now)?;
+                let own = primary_signature(key, terms)?;
+                check_primary(key, own, terms)?;
                 // Without flags a primary key may sign (it has no binding that forbids it).
                 if has_flags(own) && !own.key_flags().sign() {
                     return Err("not a signing key by its own flags".to_owned());
@@ -90,16 +124,15 @@ impl Component<'_> {
                 Ok(())
             }
             Self::Subkey(key, sub) => {
-                let own = primary_signature(key, now)?;
-                check_primary(key, own, made, now)
-                    .map_err(|why| format!("its primary key: {why}"))?;
-                check_subkey(key, sub, made, now)
+                let own = primary_signature(key, terms)?;
+                check_primary(key, own, terms).map_err(|why| format!("its primary key: {why}"))?;
+                check_subkey(key, sub, terms)
             }
         }
     }
 }
 
-fn check_primary(key: &SignedPublicKey, own: &Signature, made: i64, now: i64) -> Verdict {
+fn check_primary(key: &SignedPublicKey, own: &Signature, terms: &Terms) -> Verdict {
     let revoked = key
         .details
         .revocation_signatures
@@ -108,11 +141,11 @@ fn check_primary(key: &SignedPublicKey, own: &Signature, made: i64, now: i64) ->
     if revoked {
         return Err("revoked by its owner".to_owned());
     }
-    check_strength(&key.primary_key)?;
-    check_time(&key.primary_key, own, made, now)
+    check_strength(&key.primary_key, terms.allow)?;
+    check_time(&key.primary_key, own, terms)
 }
 
-fn check_subkey(key: &SignedPublicKey, sub: &SignedPublicSubKey, made: i64, now: i64) -> Verdict {
+fn check_subkey(key: &SignedPublicKey, sub: &SignedPublicSubKey, terms: &Terms) -> Verdict {
     let good = |signature: &&Signature| {
         signature
             .verify_subkey_binding(&key.primary_key, &sub.key)
@@ -130,7 +163,7 @@ fn check_subkey(key: &SignedPublicKey, sub: &SignedPublicSubKey, made: i64, now:
         .signatures
         .iter()
         .filter(|signature| signature.typ() == Some(SignatureType::SubkeyBinding))
-        .filter(|signature| is_current(signature, now))
+        .filter(|signature| is_current(signature, terms))
         .filter(good)
         .max_by_key(|signature| created(signature))
         .ok_or("not bound to its primary key")?;
@@ -140,15 +173,18 @@ fn check_subkey(key: &SignedPublicKey, sub: &SignedPublicSubKey, made: i64, now:
     let back = binding
         .embedded_signature()
         .ok_or("has no back signature, so it may be somebody else's")?;
-    check_hash(back)?;
+    check_hash(back, terms.allow)?;
     back.verify_primary_key_binding(&sub.key, &key.primary_key)
         .map_err(|_| "has a bad back signature, so it may be somebody else's")?;
-    check_strength(&sub.key)?;
-    check_time(&sub.key, binding, made, now)
+    check_strength(&sub.key, terms.allow)?;
+    check_time(&sub.key, binding, terms)
 }
 
 /// The newest good self-signature: it says what the key may do and until when.
-fn primary_signature(key: &SignedPublicKey, now: i64) -> std::result::Result<&Signature, String> {
+fn primary_signature<'k>(
+    key: &'k SignedPublicKey,
+    terms: &Terms,
+) -> std::result::Result<&'k Signature, String> {
     let primary = &key.primary_key;
     let direct = key
         .details
@@ -176,17 +212,18 @@ fn primary_signature(key: &SignedPublicKey, now: i64) -> std::result::Result<&Si
     });
     direct
         .chain(users)
-        .filter(|signature| is_current(signature, now))
+        .filter(|signature| is_current(signature, terms))
         .max_by_key(|signature| created(signature))
         .ok_or_else(|| "has no good signature by itself".to_owned())
 }
 
 /// A self-signature that can count: strong, already made, not expired.
-fn is_current(signature: &Signature, now: i64) -> bool {
+fn is_current(signature: &Signature, terms: &Terms) -> bool {
     let over = signature.signature_expiration_time().is_some_and(|span| {
-        span.as_secs() != 0 && created(signature) + i64::from(span.as_secs()) <= now
+        span.as_secs() != 0 && created(signature) + i64::from(span.as_secs()) <= terms.until()
     });
-    check_hash(signature).is_ok() && created(signature) <= now + CLOCK_SKEW && !over
+    let made = created(signature) <= terms.now + CLOCK_SKEW;
+    made && !over && check_hash(signature, terms.allow).is_ok()
 }
 
 fn created(signature: &Signature) -> i64 {
@@ -203,7 +240,8 @@ fn has_flags(signature: &Signature) -> bool {
     })
 }
 
-fn check_time(key: &impl KeyDetails, own: &Signature, made: i64, now: i64) -> Verdict {
+fn check_time(key: &impl KeyDetails, own: &Signature, terms: &Terms) -> Verdict {
+    let made = terms.made;
     let born = i64::from(key.created_at().as_secs());
     if made < born {
         return Err(format!(
@@ -217,25 +255,28 @@ fn check_time(key: &impl KeyDetails, own: &Signature, made: i64, now: i64) -> Ve
         .map(|span| i64::from(span.as_secs()))
     {
         None | Some(0) => Ok(()),
-        Some(span) if born + span <= made.max(now) => {
+        Some(span) if born + span <= terms.until() => {
             Err(format!("expired on {}", date::format(born + span)))
         }
         Some(_) => Ok(()),
     }
 }
 
-fn check_strength(key: &impl KeyDetails) -> Verdict {
+fn check_strength(key: &impl KeyDetails, allow: Concessions) -> Verdict {
     match key.algorithm() {
         PublicKeyAlgorithm::RSA | PublicKeyAlgorithm::RSASign => {
+            let least = match allow.weak_key {
+                true => WEAK_RSA_BITS,
+                false => RSA_BITS,
+            };
             // Two lengths of two bytes and an exponent of at most eight stand beside the modulus.
             let bytes = key.public_params().write_len();
-            if bytes < RSA_BITS / 8 {
-                return Err(format!(
-                    "an RSA key of fewer than {RSA_BITS} bits is too weak"
-                ));
+            if bytes < least / 8 {
+                return Err(format!("an RSA key of fewer than {least} bits is too weak"));
             }
             Ok(())
         }
+        PublicKeyAlgorithm::DSA if allow.weak_key => Ok(()),
         PublicKeyAlgorithm::DSA | PublicKeyAlgorithm::Elgamal => {
             Err("a DSA key is too weak".to_owned())
         }

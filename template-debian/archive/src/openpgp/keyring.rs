@@ -3,10 +3,15 @@
 use pgp::{
     composed::{CleartextSignedMessage, Deserializable, SignedPublicKey},
     packet::{Signature, SignatureType},
+    types::KeyDetails,
 };
+use sha2::{Digest, Sha256};
 
-use super::{Verifier, certificate};
-use crate::{Error, Result, date};
+use super::{
+    Signed, Verifier,
+    certificate::{self, Concessions, Terms},
+};
+use crate::{Error, Result, date, source::hex};
 
 /// Debian's own keys; keyring/PROVENANCE.md says where they are from.
 const DEBIAN: &[u8] = include_bytes!("../../keyring/debian-archive-keyring.gpg");
@@ -16,6 +21,7 @@ const DEBIAN: &[u8] = include_bytes!("../../keyring/debian-archive-keyring.gpg")
 pub struct Keyring {
     name: String,
     keys: Vec<SignedPublicKey>,
+    allow: Concessions,
 }
 
 impl Keyring {
@@ -55,7 +61,15 @@ impl Keyring {
         Ok(Self {
             name: name.to_owned(),
             keys,
+            allow: Concessions::default(),
         })
+    }
+
+    /// The same keys under rules that give something up.
+    #[must_use]
+    pub fn allowing(mut self, allow: Concessions) -> Self {
+        self.allow = allow;
+        self
     }
 
     /// How many keys there are.
@@ -69,10 +83,16 @@ impl Keyring {
     }
 
     /// Why one signature is not good; nothing when it is.
-    fn refuse(&self, signature: &Signature, text: &str, now: i64) -> Option<String> {
+    fn refuse(
+        &self,
+        signature: &Signature,
+        text: &str,
+        now: i64,
+        allow: Concessions,
+    ) -> Option<String> {
         let issuer = issuer(signature);
         // First, since rpgp gives the same answer for a weak hash as for a changed text.
-        if let Err(why) = certificate::check_hash(signature) {
+        if let Err(why) = certificate::check_hash(signature, allow) {
             return Some(format!("key {issuer}: {why}"));
         }
         let mut reason = None;
@@ -81,7 +101,9 @@ impl Keyring {
                 if !component.made(signature, text.as_bytes()) {
                     continue;
                 }
-                match check_signature(signature, now).and_then(|made| component.check(made, now)) {
+                let judged = check_signature(signature, now)
+                    .and_then(|made| component.check(&Terms { made, now, allow }));
+                match judged {
                     Ok(()) => return None,
                     Err(why) => reason = Some(format!("key {issuer}: {why}")),
                 }
@@ -103,7 +125,7 @@ impl Keyring {
 }
 
 impl Verifier for Keyring {
-    fn verify(&self, message: &[u8], now: i64, what: &str) -> Result<String> {
+    fn verify(&self, message: &[u8], now: i64, what: &str) -> Result<Signed> {
         let refuse = |reasons: Vec<String>, keyring_may_help| Error::Signature {
             what: what.to_owned(),
             reasons,
@@ -119,16 +141,39 @@ impl Verifier for Keyring {
             return Err(refuse(vec!["it has no signature".to_owned()], false));
         }
         let signed = message.signed_text();
+        // Line ends were made canonical (CR LF) for the hash; readers want LF.
+        let believed = |conceded| Signed {
+            text: signed.replace("\r\n", "\n"),
+            conceded,
+        };
         let mut reasons = Vec::new();
         for signature in message.signatures() {
-            match self.refuse(signature, &signed, now) {
-                // Line ends were made canonical (CR LF) for the hash; readers want LF.
-                None => return Ok(signed.replace("\r\n", "\n")),
+            match self.refuse(signature, &signed, now, Concessions::default()) {
+                None => return Ok(believed(None)),
                 Some(reason) => reasons.push(reason),
+            }
+        }
+        // Only when no signature is good by the usual rules.
+        if self.allow != Concessions::default() {
+            for (signature, reason) in message.signatures().iter().zip(&reasons) {
+                if self.refuse(signature, &signed, now, self.allow).is_none() {
+                    return Ok(believed(Some(reason.clone())));
+                }
             }
         }
         let keyring_may_help = reasons.iter().any(|reason| !reason.contains("was changed"));
         Err(refuse(reasons, keyring_may_help))
+    }
+
+    fn identity(&self) -> String {
+        let mut prints: Vec<Vec<u8>> = self
+            .keys
+            .iter()
+            .map(|key| key.fingerprint().as_bytes().to_vec())
+            .collect();
+        prints.sort();
+        prints.dedup();
+        hex(&Sha256::digest(prints.concat()))
     }
 }
 

@@ -21,11 +21,11 @@ fn mirror() -> Mirror {
 
 fn wanted(suite: &str) -> Wanted {
     Wanted {
-        mirror: ADDRESS.to_owned(),
+        mirrors: vec![ADDRESS.to_owned()],
         suite: suite.to_owned(),
         arch: "amd64".to_owned(),
         components: vec!["main".to_owned()],
-        allow_expired_release: false,
+        ..Wanted::default()
     }
 }
 
@@ -241,4 +241,44 @@ fn an_architecture_that_is_not_there_is_explained() {
             .message()
             .contains("no architecture riscv64; there is all, amd64, arm64")
     );
+}
+
+#[test]
+fn a_release_older_than_one_seen_before_is_refused_unless_that_is_allowed() {
+    let key = Key::generate();
+    let dated = |days: i64| {
+        let date = date::now() - days * DAY;
+        mirror().keys(vec![key.clone()]).date(date).build()
+    };
+    let mut host = MemoryHost::new(dated(1));
+    let keyring = Keyring::parse(&key.public(), "ring.gpg").unwrap();
+    Suite::open(&host, wanted("stable"), &keyring).unwrap();
+
+    host.mirror = dated(3);
+    let error = Suite::open(&host, wanted("stable"), &keyring).unwrap_err();
+    assert!(error.to_string().contains("was seen before"), "{error}");
+    assert!(
+        error
+            .hint()
+            .unwrap()
+            .contains("-o allow-older-release=true")
+    );
+    // Other keys are another archive.
+    let both = Keyring::parse(
+        &[key.public(), Key::generate().public()].concat(),
+        "both.gpg",
+    );
+    Suite::open(&host, wanted("stable"), &both.unwrap()).unwrap();
+
+    let mut lenient = wanted("stable");
+    lenient.allow_older_release = true;
+    Suite::open(&host, lenient, &keyring).unwrap();
+    assert!(
+        host.log
+            .borrow()
+            .join("\n")
+            .contains("because you allowed that")
+    );
+    // What was allowed once is not forgotten.
+    assert!(Suite::open(&host, wanted("stable"), &keyring).is_err());
 }

@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     path::PathBuf,
 };
 
@@ -16,11 +17,12 @@ pub(crate) const ADDRESS: &str = "http://mirror.invalid/debian";
 
 /// Keeps the contract of [`Host`] and remembers what was asked.
 pub(crate) struct MemoryHost {
-    mirror: BuiltMirror,
+    pub(crate) mirror: BuiltMirror,
     files: tempfile::TempDir,
     next: Cell<usize>,
     pub(crate) log: RefCell<Vec<String>>,
     pub(crate) commands: RefCell<Vec<String>>,
+    highest: RefCell<BTreeMap<String, i64>>,
 }
 
 impl MemoryHost {
@@ -31,6 +33,7 @@ impl MemoryHost {
             next: Cell::new(0),
             log: RefCell::default(),
             commands: RefCell::default(),
+            highest: RefCell::default(),
         }
     }
 
@@ -95,6 +98,13 @@ impl Host for MemoryHost {
     fn run(&self, command: &Command) -> Result<Outcome, TemplateError> {
         self.commands.borrow_mut().push(command.argv.join(" "));
         Ok(Outcome::default())
+    }
+
+    fn remember_highest(&self, name: &str, value: i64) -> Result<i64, TemplateError> {
+        let mut all = self.highest.borrow_mut();
+        let highest = all.entry(name.to_owned()).or_insert(value);
+        *highest = value.max(*highest);
+        Ok(*highest)
     }
 
     fn cancelled(&self) -> bool {

@@ -2,16 +2,19 @@
 
 use pgp::{
     composed::{
-        ArmorOptions, CleartextSignedMessage, KeyType, SecretKeyParamsBuilder, SignedKeyDetails,
-        SignedPublicKey,
+        ArmorOptions, CleartextSignedMessage, DsaKeySize, KeyType, SecretKeyParamsBuilder,
+        SignedKeyDetails, SignedPublicKey,
     },
-    crypto::hash::HashAlgorithm,
+    crypto::{hash::HashAlgorithm, public_key::PublicKeyAlgorithm, rsa},
     packet::{
-        KeyFlags, SecretKey, Signature, SignatureConfig, SignatureType, Subpacket, SubpacketData,
-        UserId,
+        KeyFlags, PubKeyInner, PublicKey, SecretKey, Signature, SignatureConfig, SignatureType,
+        Subpacket, SubpacketData, UserId,
     },
     ser::Serialize,
-    types::{Duration, KeyDetails, Password, SignedUser, Tag, Timestamp},
+    types::{
+        Duration, KeyDetails, KeyVersion, Password, PlainSecretParams, PublicParams, SecretParams,
+        SignedUser, Tag, Timestamp,
+    },
 };
 
 use crate::{date, openpgp::key_id};
@@ -26,6 +29,7 @@ pub struct Key {
     revoked: bool,
     signs_at: Option<i64>,
     hash: HashAlgorithm,
+    certified_over: HashAlgorithm,
 }
 
 impl Key {
@@ -50,14 +54,19 @@ impl Key {
             .expect("fixed parameters")
             .generate(rand::thread_rng())
             .expect("a key");
+        Self::of(secret.primary_key.clone(), created)
+    }
+
+    fn of(secret: SecretKey, created: i64) -> Self {
         Self {
-            secret: secret.primary_key.clone(),
+            secret,
             created,
             expires: None,
             may_sign: true,
             revoked: false,
             signs_at: None,
             hash: HashAlgorithm::Sha512,
+            certified_over: HashAlgorithm::Sha512,
         }
     }
 
@@ -99,6 +108,42 @@ impl Key {
         }
     }
 
+    /// A fresh DSA key of 1024 bits, made a year ago, that signs and certifies itself over SHA-1 as
+    /// the keys of the first signed archives did.
+    pub fn generate_dsa() -> Self {
+        let created = date::now() - 365 * 86_400;
+        Self {
+            hash: HashAlgorithm::Sha1,
+            ..Self::generate_kind(KeyType::Dsa(DsaKeySize::B1024), created)
+        }
+        .certified_over_sha1()
+    }
+
+    /// A fresh RSA key of 1024 bits, made a year ago.
+    pub fn generate_small_rsa() -> Self {
+        let created = date::now() - 365 * 86_400;
+        let secret = rsa::SecretKey::generate(rand::thread_rng(), 1024).expect("a key");
+        // The builder of whole keys refuses to make one.
+        let public = PubKeyInner::new(
+            KeyVersion::V4,
+            PublicKeyAlgorithm::RSA,
+            timestamp(created),
+            None,
+            PublicParams::RSA((&secret).into()),
+        )
+        .and_then(PublicKey::from_inner)
+        .expect("a public key");
+        let params = SecretParams::Plain(PlainSecretParams::RSA(secret));
+        Self::of(SecretKey::new(public, params).expect("a key"), created)
+    }
+
+    /// The same key with a self-signature over SHA-1.
+    #[must_use]
+    pub fn certified_over_sha1(mut self) -> Self {
+        self.certified_over = HashAlgorithm::Sha1;
+        self
+    }
+
     /// Its id as errors show it.
     pub fn id(&self) -> String {
         key_id(self.secret.public_key().fingerprint().as_bytes())
@@ -132,7 +177,7 @@ impl Key {
         let own = self
             .config(
                 SignatureType::CertPositive,
-                HashAlgorithm::Sha512,
+                self.certified_over,
                 self.created,
                 packets,
             )

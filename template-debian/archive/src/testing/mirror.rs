@@ -15,6 +15,7 @@ use crate::{compression::Compression, date, source::hex};
 pub struct Mirror {
     suite: String,
     codename: String,
+    version: Option<String>,
     directories: Vec<String>,
     architectures: Vec<String>,
     date: i64,
@@ -22,7 +23,7 @@ pub struct Mirror {
     by_hash: bool,
     separate_all: bool,
     compressions: Vec<Compression>,
-    packages: Vec<DebBuilder>,
+    packages: Vec<(String, DebBuilder)>,
     keys: Vec<Key>,
 }
 
@@ -48,6 +49,7 @@ impl Mirror {
         Self {
             suite: "stable".to_owned(),
             codename: "sailor".to_owned(),
+            version: None,
             directories: vec!["stable".to_owned(), "sailor".to_owned()],
             architectures: vec!["amd64".to_owned(), "arm64".to_owned()],
             date: date::now() - 3_600,
@@ -66,6 +68,13 @@ impl Mirror {
         self.suite = suite.to_owned();
         self.codename = codename.to_owned();
         self.directories = vec![suite.to_owned(), codename.to_owned()];
+        self
+    }
+
+    /// The same mirror with a version, as released suites have one.
+    #[must_use]
+    pub fn version(mut self, version: &str) -> Self {
+        self.version = Some(version.to_owned());
         self
     }
 
@@ -113,8 +122,14 @@ impl Mirror {
 
     /// The same mirror with one more package.
     #[must_use]
-    pub fn package(mut self, package: DebBuilder) -> Self {
-        self.packages.push(package);
+    pub fn package(self, package: DebBuilder) -> Self {
+        self.package_in("main", package)
+    }
+
+    /// The same mirror with one more package in this component.
+    #[must_use]
+    pub fn package_in(mut self, component: &str, package: DebBuilder) -> Self {
+        self.packages.push((component.to_owned(), package));
         self
     }
 
@@ -129,10 +144,15 @@ impl Mirror {
     pub fn build(&self) -> BuiltMirror {
         let mut files = BTreeMap::new();
         let mut debs = Vec::new();
-        for package in &self.packages {
+        let mut components = vec!["main"];
+        for (component, package) in &self.packages {
             let deb = package.clone().build();
-            files.insert(format!("pool/main/{}", package.file_name()), deb.clone());
-            debs.push((package, deb));
+            let path = format!("pool/{component}/{}", package.file_name());
+            files.insert(path, deb.clone());
+            debs.push((component, package, deb));
+            if !components.contains(&component.as_str()) {
+                components.push(component);
+            }
         }
         let mut release = format!(
             "Origin: Made up\nSuite: {}\nCodename: {}\nDate: {}\n",
@@ -140,6 +160,9 @@ impl Mirror {
             self.codename,
             date::format_release(self.date)
         );
+        if let Some(version) = &self.version {
+            let _ = writeln!(release, "Version: {version}");
+        }
         if let Some(until) = self.valid_until {
             let _ = writeln!(release, "Valid-Until: {}", date::format_release(until));
         }
@@ -151,22 +174,26 @@ impl Mirror {
         }
         let _ = writeln!(
             release,
-            "Architectures: all {}\nComponents: main\nSHA256:",
-            self.architectures.join(" ")
+            "Architectures: all {}\nComponents: {}\nSHA256:",
+            self.architectures.join(" "),
+            components.join(" ")
         );
         let mut lists = self.architectures.clone();
         if self.separate_all {
             lists.push("all".to_owned());
         }
-        for arch in &lists {
-            let stanzas = debs.iter().filter(|(package, _)| match self.separate_all {
-                true => package.is_for(arch) && (arch == "all" || !package.is_for("all")),
-                false => package.is_for(arch),
-            });
-            let text: String = stanzas
-                .map(|(package, deb)| package.stanza_in("pool/main/", deb))
-                .collect();
-            self.add_list(arch, text.as_bytes(), &mut release, &mut files);
+        for component in components {
+            for arch in &lists {
+                let stanzas = debs.iter().filter(|(part, package, _)| {
+                    let is_apart = arch == "all" || !package.is_for("all");
+                    *part == component && package.is_for(arch) && (!self.separate_all || is_apart)
+                });
+                let text: String = stanzas
+                    .map(|(_, package, deb)| package.stanza_in(&format!("pool/{component}/"), deb))
+                    .collect();
+                let list = format!("{component}/binary-{arch}");
+                self.add_list(&list, text.as_bytes(), &mut release, &mut files);
+            }
         }
         let in_release = sign_cleartext(&release, &self.keys);
         for directory in &self.directories {
@@ -180,13 +207,13 @@ impl Mirror {
 
     fn add_list(
         &self,
-        arch: &str,
+        list: &str,
         text: &[u8],
         release: &mut String,
         files: &mut BTreeMap<String, Vec<u8>>,
     ) {
         // Debian lists the uncompressed file too, without having it.
-        let plain = format!("main/binary-{arch}/Packages");
+        let plain = format!("{list}/Packages");
         let mut listed = vec![(plain.clone(), text.to_vec(), false)];
         for kind in &self.compressions {
             let (extension, kind) = match kind {
@@ -205,7 +232,7 @@ impl Mirror {
                 let base = format!("dists/{directory}");
                 files.insert(format!("{base}/{path}"), bytes.clone());
                 if self.by_hash {
-                    let by_hash = format!("{base}/main/binary-{arch}/by-hash/SHA256/{hash}");
+                    let by_hash = format!("{base}/{list}/by-hash/SHA256/{hash}");
                     files.insert(by_hash, bytes.clone());
                 }
             }
@@ -214,6 +241,14 @@ impl Mirror {
 }
 
 impl BuiltMirror {
+    /// One more suite on the same mirror; its keys are trusted too.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.files.extend(other.files);
+        self.keyring.extend(other.keyring);
+        self
+    }
+
     /// Changes each file whose path holds `part`; panics when there is none.
     #[must_use]
     pub fn tamper(mut self, part: &str, change: impl Fn(&mut Vec<u8>)) -> Self {

@@ -16,6 +16,7 @@ fn verify(message: &[u8], keys: &[Key]) -> std::result::Result<String, String> {
     let keyring = Keyring::parse(&keyring(keys), "ring.gpg").unwrap();
     keyring
         .verify(message, date::now(), "InRelease")
+        .map(|signed| signed.text)
         .map_err(|error| error.to_string())
 }
 
@@ -125,6 +126,88 @@ fn a_signature_over_sha1_from_the_future_or_older_than_its_key_is_refused() {
     assert!(refusal(early).contains("older than the key"));
 }
 
+/// What is conceded to get a message by this key believed, or why it is refused all the same.
+fn lenient(key: &Key, allow: Concessions) -> std::result::Result<String, String> {
+    let message = sign_cleartext(TEXT, std::slice::from_ref(key));
+    let ring = Keyring::parse(&key.public(), "ring.gpg").unwrap();
+    ring.allowing(allow)
+        .verify(&message, date::now(), "InRelease")
+        .map(|signed| signed.conceded.unwrap_or_default())
+        .map_err(|error| error.to_string())
+}
+
+const EXPIRED_KEY: Concessions = Concessions {
+    expired_key: true,
+    weak_key: false,
+};
+const WEAK_KEY: Concessions = Concessions {
+    expired_key: false,
+    weak_key: true,
+};
+const BOTH: Concessions = Concessions {
+    expired_key: true,
+    weak_key: true,
+};
+
+#[test]
+fn a_key_that_has_expired_since_is_believed_only_by_who_allows_that() {
+    let now = date::now();
+    let expired = Key::generate().expires(now - DAY).signs_at(now - 10 * DAY);
+    let conceded = lenient(&expired, EXPIRED_KEY).unwrap();
+    assert!(conceded.contains("expired on"), "{conceded}");
+    assert!(
+        lenient(&expired, WEAK_KEY)
+            .unwrap_err()
+            .contains("expired on")
+    );
+    // It had expired when it signed: nobody allowed that.
+    let late = Key::generate().expires(now - DAY).signs_at(now - DAY / 2);
+    assert!(lenient(&late, BOTH).unwrap_err().contains("expired on"));
+}
+
+#[test]
+fn weak_keys_and_hashes_are_believed_only_by_who_allows_them() {
+    for key in [
+        Key::generate_for_sha1(),
+        Key::generate_dsa(),
+        Key::generate_small_rsa(),
+        Key::generate_for_sha1().certified_over_sha1(),
+    ] {
+        let conceded = lenient(&key, WEAK_KEY).unwrap();
+        assert!(!conceded.is_empty());
+        for allow in [Concessions::default(), EXPIRED_KEY] {
+            let error = lenient(&key, allow).unwrap_err();
+            assert!(error.contains("too weak"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn an_old_archives_key_needs_both_concessions() {
+    let now = date::now();
+    let old = Key::generate_dsa()
+        .expires(now - DAY)
+        .signs_at(now - 10 * DAY);
+    assert!(lenient(&old, EXPIRED_KEY).is_err());
+    assert!(lenient(&old, WEAK_KEY).is_err());
+    assert!(lenient(&old, BOTH).is_ok());
+}
+
+#[test]
+fn concessions_are_for_age_and_weakness_only() {
+    let now = date::now();
+    for key in [
+        Key::generate().revoked(),
+        Key::generate().without_sign_flag(),
+        Key::generate().signs_at(now + 3 * DAY),
+        Key::generate_dsa().revoked(),
+    ] {
+        assert!(lenient(&key, BOTH).is_err());
+    }
+    // What needs nothing given up says so.
+    assert_eq!(lenient(&Key::generate(), BOTH).unwrap(), "");
+}
+
 #[test]
 fn a_file_without_keys_is_no_keyring() {
     for bytes in [
@@ -147,10 +230,15 @@ fn the_carried_keyring_is_the_one_that_is_documented() {
 fn the_carried_keys_may_all_sign_today() {
     let ring = Keyring::debian().unwrap();
     let now = 1_795_252_544;
+    let terms = Terms {
+        made: now,
+        now,
+        allow: Concessions::default(),
+    };
     for key in &ring.keys {
-        let usable = certificate::components(key).any(|part| part.check(now, now).is_ok());
+        let usable = certificate::components(key).any(|part| part.check(&terms).is_ok());
         let reasons: Vec<_> = certificate::components(key)
-            .map(|part| (part.id(), part.check(now, now)))
+            .map(|part| (part.id(), part.check(&terms)))
             .collect();
         assert!(usable, "{reasons:?}");
     }
