@@ -13,18 +13,24 @@ pub fn description() -> Description {
     description.licence = env!("CARGO_PKG_LICENSE").to_owned();
     let variant = format!(
         "What to install: minbase (required packages and apt), standard (and the important ones: \
-         debootstrap's default), container (minbase and {})",
+         debootstrap's default), buildd (minbase and build-essential), essential (what is marked \
+         Essential, without apt), container (minbase and {})",
         CONTAINER.join(", ")
     );
     description.options = vec![
         options::suite(),
         OptionSpec::new("variant", OptionKind::Text, variant)
             .default("container")
-            .allowed(["minbase", "standard", "container"]),
+            .allowed(["minbase", "standard", "buildd", "essential", "container"]),
         OptionSpec::new(
             "include",
             OptionKind::List,
             "More packages, real or virtual, with what they depend on; NAME=VERSION for a version",
+        ),
+        OptionSpec::new(
+            "exclude",
+            OptionKind::List,
+            "Packages that are never chosen; what needs one is installed without it or not at all",
         ),
         options::components(),
     ];

@@ -15,7 +15,11 @@ use sampan_core::{
     BuildOutcome, ConfigureOutcome, ContainerRequest, Description, Host, Request, Rootfs, Template,
     TemplateError,
 };
-use sampan_debian_archive::{bootstrap::bootstrap, options, selection::Variant};
+use sampan_debian_archive::{
+    bootstrap::bootstrap,
+    options,
+    selection::{Choice, Variant},
+};
 
 /// The template `debian`.
 #[derive(Debug, Default)]
@@ -52,8 +56,11 @@ impl Template for Debian {
         let word = request.options.require("variant")?;
         let variant = Variant::parse(word)
             .ok_or_else(|| TemplateError::bad_option(format!("there is no variant {word}")))?;
-        let include = request.options.list("include");
-        let outcome = bootstrap(host, rootfs, &archive, variant, &include)?;
+        let choice = Choice {
+            include: &request.options.list("include"),
+            exclude: &request.options.list("exclude"),
+        };
+        let outcome = bootstrap(host, rootfs, &archive, variant, &choice)?;
         apt::write_sources(rootfs, &archive, request.options.get("keyring"), host)?;
         if let Some(repositories) = options::repositories(&request.options)? {
             apt::write_repositories(rootfs, &repositories)?;

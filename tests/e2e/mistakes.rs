@@ -61,7 +61,7 @@ fn an_option_with_a_value_that_is_not_allowed() {
     mistake(
         &env,
         &["create", "web", "-t", "debian", "-o", "variant=minibase"],
-        "error: option `variant` cannot be `minibase`: allowed are minbase, standard, container\n\
+        "error: option `variant` cannot be `minibase`: allowed are minbase, standard, buildd, essential, container\n\
          hint: did you mean `minbase`?",
     );
 }

@@ -13,6 +13,7 @@ mod pack;
 mod record;
 mod settle;
 mod store;
+mod tree;
 mod unpack;
 
 pub use key::ImageKey;

@@ -19,10 +19,10 @@ use sampan_core::{Level, PackageRecord, Span};
 
 use super::{
     Freshness, ImageKey, ImageStore, StoredImage, Wanted,
-    obtain::build_tree,
     pack::{Compression, Hashing, pack_as},
     settle::settle,
     store::copy_verified,
+    tree::{build_at, build_tree},
     unpack_into,
 };
 use crate::{
@@ -295,11 +295,7 @@ impl ImageStore {
         let (outcome, sha256, size);
         match compression(output.form) {
             None => {
-                DirBuilder::new()
-                    .mode(0o755)
-                    .create(made)
-                    .map_err(PluginError::io("create", made))?;
-                outcome = session.build(wanted.template, wanted.options, made, None)?;
+                outcome = build_at(session, wanted, made, None)?;
                 let newest = wanted.options.newest(outcome.source_date_epoch);
                 settle(made, newest)?;
                 (sha256, size) = (None, None);

@@ -21,7 +21,7 @@ use sampan_core::{
 use sampan_debian_archive::{
     bootstrap::bootstrap,
     openpgp::Keyring,
-    selection::Variant,
+    selection::{Choice, Variant},
     source::{Archive, Suite, Wanted, hex},
 };
 use sha2::{Digest, Sha256};
@@ -159,7 +159,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Wanted::default()
     };
     let keyring = Keyring::parse(&std::fs::read(keyring)?, keyring)?;
-    let variant = Variant::parse(variant).ok_or("minbase, standard or container")?;
+    let variant = Variant::parse(variant).ok_or("there is no such variant")?;
     let archive = Archive::from(Suite::open(&host, wanted, &keyring)?);
     host.say(&archive.fingerprint());
     let tree = Rootfs::open(rootfs.as_ref())?;
@@ -167,7 +167,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .first()
         .map(|list| split_list(list))
         .unwrap_or_default();
-    let outcome = bootstrap(&host, &tree, &archive, variant, &include)?;
+    let choice = Choice {
+        include: &include,
+        exclude: &[],
+    };
+    let outcome = bootstrap(&host, &tree, &archive, variant, &choice)?;
     host.say(&format!("{} packages", outcome.packages.len()));
     for package in outcome.packages {
         println!("{} {} {}", package.name, package.version, package.arch);

@@ -12,7 +12,7 @@ use crate::{
     configure::Configurer,
     dpkg_database,
     packages::{Index, Package},
-    selection::{Selection, Variant},
+    selection::{Choice, Selection, Variant},
     source::{Archive, PackagesText},
     unpack::{in_stages, merge_usr},
 };
@@ -26,14 +26,14 @@ pub fn bootstrap(
     rootfs: &Rootfs,
     archive: &Archive,
     variant: Variant,
-    include: &[&str],
+    choice: &Choice<'_>,
 ) -> Result<BuildOutcome> {
     let mut clock = Clock::start(host);
     let texts = archive.packages(host)?;
     let index = index(&texts)?;
     clock.stage("metadata");
     let https = archive.is_https();
-    let selection = Selection::new(&index, variant, include, https)?;
+    let selection = Selection::new(&index, variant, choice, https)?;
     let mut stages = vec![selection.required.clone()];
     let batches = selection.batches()?;
     stages.extend(batches.into_iter().filter(|batch| !batch.is_empty()));

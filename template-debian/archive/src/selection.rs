@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     Error, Result,
     packages::{Index, Package},
-    resolve::{Solver, first_alternatives},
+    resolve::{Excluded, Solver, first_alternatives},
 };
 
 /// What sort of base system.
@@ -15,6 +15,10 @@ pub enum Variant {
     Minbase,
     /// debootstrap's default: required and important packages.
     Standard,
+    /// debootstrap's buildd: required packages, apt and build-essential.
+    Buildd,
+    /// mmdebstrap's essential: what is marked Essential and what that needs, so no apt.
+    Essential,
     /// minbase and [`CONTAINER`]: what a person expects to find in a system container.
     Container,
 }
@@ -49,10 +53,21 @@ impl Variant {
         match word {
             "minbase" => Some(Self::Minbase),
             "standard" => Some(Self::Standard),
+            "buildd" => Some(Self::Buildd),
+            "essential" => Some(Self::Essential),
             "container" => Some(Self::Container),
             _ => None,
         }
     }
+}
+
+/// What a person changes of a variant.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Choice<'c> {
+    /// Packages to have besides: see [`Solver::want`].
+    pub include: &'c [&'c str],
+    /// Packages that are never chosen.
+    pub exclude: &'c [&'c str],
 }
 
 /// The packages of a base system, in the two stages in which they are installed: programs in the
@@ -70,49 +85,65 @@ impl<'t> Selection<'t> {
     pub fn new(
         index: &Index<'t>,
         variant: Variant,
-        include: &[&str],
+        choice: &Choice<'t>,
         https_mirror: bool,
     ) -> Result<Self> {
-        let of_priority = |priority: &'static str| {
-            index
-                .iter()
-                .filter(move |package| package.priority == priority)
-                .map(|package| package.name)
+        let excluded = Excluded::new(index, choice.exclude)?;
+        let marked = |package: &&Package<'t>| match variant {
+            Variant::Essential => package.essential,
+            _ => package.priority == "required",
         };
-        let required = first_alternatives(index, of_priority("required"))?;
+        let roots = index.iter().filter(marked).map(|package| package.name);
+        let required = first_alternatives(index, roots, &excluded)?;
         if required.is_empty() {
+            let mark = match variant {
+                Variant::Essential => "that is marked Essential",
+                _ => "of priority required",
+            };
             return Err(Error::Unsatisfiable {
-                message: "cannot choose a base system: the package lists have no package of \
-                          priority required"
-                    .to_owned(),
+                message: format!(
+                    "cannot choose a base system: the package lists have no package {mark}"
+                ),
                 hint: Some("an archive of additions only cannot be bootstrapped from".to_owned()),
             });
         }
         // Where debootstrap's rule leaves a hole, dpkg could not configure: fill it.
-        let required = Solver::new(index, &required)?.close()?;
-        let mut all = required.clone();
-        match variant {
-            Variant::Minbase | Variant::Container => {
-                all.extend(first_alternatives(index, ["apt"])?);
-            }
-            Variant::Standard => {
-                all.extend(first_alternatives(index, of_priority("important"))?);
-            }
-        }
-        all.extend(required.clone());
-        let mut solver = Solver::new(index, &all)?;
-        if https_mirror {
-            solver.want("ca-certificates")?;
+        let required = Solver::new(index, &excluded, &required)?.close()?;
+        let roots: Vec<&'t str> = match variant {
+            Variant::Minbase | Variant::Container => vec!["apt"],
+            Variant::Buildd => vec!["apt", "build-essential"],
+            Variant::Standard => index
+                .iter()
+                .filter(|package| package.priority == "important")
+                .map(|package| package.name)
+                .collect(),
+            Variant::Essential => Vec::new(),
+        };
+        let mut wanted: Vec<&'t str> = Vec::new();
+        // Without apt nobody in the tree asks the mirror for anything.
+        if https_mirror && variant != Variant::Essential {
+            wanted.push("ca-certificates");
         }
         if variant == Variant::Container {
-            for name in CONTAINER {
+            wanted.extend(CONTAINER);
+        }
+        wanted.retain(|name| !excluded.has(name));
+        wanted.extend(choice.include);
+        let complete = |start: &BTreeMap<&'t str, Package<'t>>, more: &[&'t str]| {
+            let mut solver = Solver::new(index, &excluded, start)?;
+            for name in wanted.iter().chain(more) {
                 solver.want(name)?;
             }
-        }
-        for wanted in include {
-            solver.want(wanted)?;
-        }
-        let mut base: BTreeMap<&str, Package<'t>> = solver.close()?;
+            solver.close()
+        };
+        let mut all = first_alternatives(index, roots.iter().copied(), &excluded)?;
+        all.extend(required.clone());
+        let mut base = complete(&all, &[]).or_else(|error| {
+            // debootstrap's alternatives may be in the way of what is wanted, and others not.
+            let there = |name: &&str| !excluded.has(name) && index.last(name).is_some();
+            let roots: Vec<&'t str> = roots.iter().copied().filter(there).collect();
+            complete(&required, &roots).map_err(|_| error)
+        })?;
         base.retain(|name, _| !required.contains_key(name));
         Ok(Self {
             required: required.into_values().collect(),
@@ -128,5 +159,56 @@ impl<'t> Selection<'t> {
     /// The base set in batches: see [`crate::configure::batches`].
     pub fn batches(&self) -> Result<Vec<Vec<Package<'t>>>> {
         crate::configure::batches(&self.required, &self.base)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARCHIVE: [&str; 8] = [
+        "Package: libc6\n",
+        "Package: dpkg\nEssential: yes\nPriority: required\nDepends: libc6, awk\n",
+        "Package: gawk\nProvides: awk\n",
+        "Package: mawk\nPriority: required\nProvides: awk\n",
+        "Package: mount\nPriority: required\n",
+        "Package: apt\nPriority: required\n",
+        "Package: cron\nPriority: important\n",
+        "Package: build-essential\nDepends: gcc\n",
+    ];
+
+    fn text() -> String {
+        let rest = format!(
+            "Version: 1\nArchitecture: all\nFilename: x.deb\nSize: 1\nSHA256: {}\n\n",
+            "0".repeat(64)
+        );
+        let mut packages = ARCHIVE.map(|stanza| format!("{stanza}{rest}")).concat();
+        packages.push_str(&format!("Package: gcc\n{rest}"));
+        packages
+    }
+
+    #[test]
+    fn every_variant_is_made_from_the_archives_own_marks() {
+        let text = text();
+        let mut index = Index::default();
+        index.add(&text, "Packages").unwrap();
+        for (variant, required, base) in [
+            (Variant::Essential, "dpkg libc6 mawk", ""),
+            (Variant::Minbase, "apt dpkg libc6 mawk mount", ""),
+            (Variant::Standard, "apt dpkg libc6 mawk mount", "cron"),
+            (
+                Variant::Buildd,
+                "apt dpkg libc6 mawk mount",
+                "build-essential gcc",
+            ),
+        ] {
+            let selection = Selection::new(&index, variant, &Choice::default(), false).unwrap();
+            let names = |set: &[Package<'_>]| {
+                let names: Vec<&str> = set.iter().map(|package| package.name).collect();
+                names.join(" ")
+            };
+            assert_eq!(names(&selection.required), required, "{variant:?}");
+            assert_eq!(names(&selection.base), base, "{variant:?}");
+        }
     }
 }

@@ -59,7 +59,16 @@ fn build(mirror: BuiltMirror, include: &[&str]) -> Built {
     };
     let archive = Suite::open(&host, wanted, &keyring).unwrap().into();
     let rootfs = Rootfs::open(directory.path()).unwrap();
-    let outcome = bootstrap(&host, &rootfs, &archive, Variant::Minbase, include);
+    let outcome = bootstrap(
+        &host,
+        &rootfs,
+        &archive,
+        Variant::Minbase,
+        &Choice {
+            include,
+            exclude: &[],
+        },
+    );
     let outcome = outcome.map_err(TemplateError::from);
     Built {
         directory,
@@ -95,10 +104,7 @@ fn a_tree_and_its_database_are_made() {
         .iter()
         .filter_map(|command| command.split_once("--configure ").map(|(_, what)| what))
         .collect();
-    assert_eq!(
-        configured,
-        ["base-files", "dpkg", "libc6", "--pending", "-a"]
-    );
+    assert_eq!(configured, ["base-files dpkg libc6", "-a"]);
 }
 
 #[test]
