@@ -218,6 +218,40 @@ fn a_directory_where_no_program_may_run_is_refused_before_the_build() {
     );
 }
 
+#[test]
+fn timings_are_a_page_that_stands_alone_and_says_when_nothing_was_built() {
+    let env = TestEnvironment::new();
+    let place = place(&env);
+    let page = place.join("t.html");
+    let arguments = ["--timings", page.to_str().unwrap()];
+    build(&env, &place.join("a.tar"), &arguments).ok();
+    let text = fs::read_to_string(&page).unwrap();
+    assert!(text.contains("<title>pack : "), "{text}");
+    assert!(!text.contains("came from the cache"), "{text}");
+    assert!(!text.contains("<script"), "{text}");
+    env.sampan(&["image", "build", "-t", "naughty"]).ok();
+    build(&env, &place.join("tree"), &arguments).ok();
+    let text = fs::read_to_string(&page).unwrap();
+    assert!(text.contains("came from the cache"), "{text}");
+    assert!(text.contains("<title>unpack image : "), "{text}");
+    assert_eq!(names(&place), ["a.tar", "t.html", "tree"]);
+}
+
+#[test]
+fn a_lock_that_the_template_cannot_make_is_an_error_and_no_file() {
+    let env = TestEnvironment::new();
+    let place = place(&env);
+    let lock = place.join("lock");
+    let arguments = ["--lock", lock.to_str().unwrap()];
+    let ran = build(&env, &place.join("a.tar"), &arguments).failed();
+    assert!(ran.stderr.contains("made no lock file"), "{}", ran.stderr);
+    let nowhere = place.join("nowhere/lock");
+    let arguments = ["--lock", nowhere.to_str().unwrap()];
+    let ran = build(&env, &place.join("b.tar"), &arguments).failed();
+    assert!(!ran.stderr.contains("naughty was called"), "{}", ran.stderr);
+    assert_eq!(names(&place), ["a.tar"]);
+}
+
 /// A file system from which nothing is executed, until dropped.
 struct NoExec(PathBuf);
 

@@ -29,6 +29,18 @@ pub struct ImageArgs {
     pub offline: bool,
 }
 
+impl ImageArgs {
+    /// What was asked for, in one line.
+    pub fn title(&self) -> String {
+        let words = [self.template.as_str()].into_iter();
+        let words = words.chain(self.options.iter().map(String::as_str));
+        words
+            .chain(self.arch.as_deref())
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
 /// An image and how it was asked for.
 pub struct Requested {
     /// The template.

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sampan_core::{Download, ErrorKind, Level, TemplateError, Unit};
+use sampan_core::{Download, ErrorKind, Level, Span, TemplateError, Unit};
 
 use crate::{Cancellation, PluginError, Reporter};
 use http::Client;
@@ -153,6 +153,7 @@ impl Downloader {
         mirrors: &[String],
         meter: &Meter<'_>,
     ) -> Result<(), TemplateError> {
+        let started = Span::now();
         let mut part = self.store.part(download).await?;
         let mut last = None;
         for url in &download.urls {
@@ -167,7 +168,10 @@ impl Downloader {
                 Err(error) => Err(error),
             };
             match fetched.and_then(|()| part.finish(download, url)) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    meter.fetched(&Span::since(started, "download", &download.label));
+                    return Ok(());
+                }
                 Err(error) if error.kind() == ErrorKind::Fetch => {
                     meter.done.set(begun);
                     last = Some(error);
@@ -288,6 +292,10 @@ impl<'a> Meter<'a> {
         let shown = self.done.get().min(self.total.saturating_sub(1));
         self.reporter
             .progress("downloading", shown, self.total, Unit::Bytes);
+    }
+
+    fn fetched(&self, span: &Span) {
+        self.reporter.span(span);
     }
 
     fn finish(&self) {

@@ -9,8 +9,10 @@ use super::{Shown, shown};
 use crate::{
     commands::requested::{self, ImageArgs},
     context::{Context, Workshop},
-    failure::Outcome,
-    output, words,
+    failure::{Failure, Outcome},
+    file, output,
+    timings::{Subject, TimingsArg},
+    words,
 };
 
 /// Arguments.
@@ -34,6 +36,11 @@ pub struct Args {
     /// Replace the FILE of --output
     #[arg(long, requires = "output")]
     force: bool,
+    /// Write the lock file to FILE: what `-o lock=FILE` needs to build the same image again
+    #[arg(long, value_name = "FILE")]
+    lock: Option<PathBuf>,
+    #[command(flatten)]
+    timings: TimingsArg,
 }
 
 /// What is printed of an image in the cache.
@@ -67,6 +74,10 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
         .as_ref()
         .map(|path| Output::new(path, args.force))
         .transpose()?;
+    if let Some(path) = &args.lock {
+        file::check(path)?;
+    }
+    args.timings.check()?;
     let workshop = context.workshop()?;
     match &output {
         Some(output) => write_to(context, &workshop, args, output),
@@ -76,6 +87,8 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
 
 fn store(context: &Context, workshop: &Workshop<'_>, args: &Args) -> Outcome {
     let requested = requested::obtain(context, workshop, &args.image)?;
+    let record = &requested.obtained.image.record;
+    finish(context, args, &record.lock, requested.obtained.built)?;
     let built = Built {
         image: shown(&requested.obtained.image),
         built: requested.obtained.built,
@@ -97,6 +110,7 @@ fn store(context: &Context, workshop: &Workshop<'_>, args: &Args) -> Outcome {
 fn write_to(context: &Context, workshop: &Workshop<'_>, args: &Args, output: &Output) -> Outcome {
     let (template, options, delivered) =
         requested::deliver(context, workshop, &args.image, output)?;
+    finish(context, args, &delivered.lock, delivered.built)?;
     let written = Written {
         template: template.description.name,
         arch: options.arch,
@@ -118,6 +132,27 @@ fn write_to(context: &Context, workshop: &Workshop<'_>, args: &Args, output: &Ou
             ("sha256", written.sha256.clone()),
         ])
     })
+}
+
+/// Writes what was asked for besides the image.
+fn finish(context: &Context, args: &Args, lock: &str, built: bool) -> Outcome {
+    if let Some(path) = &args.lock {
+        if lock.is_empty() {
+            let template = &args.image.template;
+            return Err(Failure::new(format!(
+                "cannot write {}: template {template} made no lock file for this image",
+                path.display()
+            ))
+            .hint("the image itself is there; leave --lock away"));
+        }
+        file::replace(path, lock.as_bytes())?;
+    }
+    let title = args.image.title();
+    let subject = Subject {
+        title: &title,
+        built,
+    };
+    args.timings.write(context, &subject)
 }
 
 fn origin(built: bool) -> String {
