@@ -1,6 +1,7 @@
 //! A suite on a mirror: its verified Release, its package lists, and where its .debs are.
 
 mod archive;
+mod excerpt;
 mod repository;
 
 use std::path::PathBuf;
@@ -356,7 +357,8 @@ fn read_lists(host: &dyn Host, lists: Vec<PackagesIndex>) -> Result<Vec<Packages
             })?;
             let text = index
                 .compression
-                .read_all(&bytes, index.limit)
+                .reader(&bytes, index.limit)
+                .and_then(excerpt::read)
                 .map_err(|error| Error::malformed(&index.url, error.to_string()))?;
             let text = String::from_utf8(text)
                 .map_err(|_| Error::malformed(&index.url, "it is not UTF-8"))?;
