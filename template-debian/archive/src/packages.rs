@@ -163,7 +163,7 @@ pub fn is_archive_path(path: &str) -> bool {
         && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
-fn read<'t>(stanza: &deb822::Stanza<'t>, what: &str) -> Result<Package<'t>> {
+pub(crate) fn read<'t>(stanza: &deb822::Stanza<'t>, what: &str) -> Result<Package<'t>> {
     let name = stanza.get("Package").unwrap_or_default();
     if !is_package_name(name) {
         let name = name.escape_debug();
