@@ -7,9 +7,11 @@ mod commands;
 mod context;
 mod directories;
 mod failure;
+mod file;
 mod output;
 mod reporter;
 mod signals;
+mod timings;
 mod words;
 
 fn main() -> std::process::ExitCode {

@@ -19,6 +19,7 @@ pub struct Console {
     quiet: bool,
     bars: Option<MultiProgress>,
     tasks: RefCell<HashMap<String, Task>>,
+    spans: RefCell<Vec<Span>>,
 }
 
 struct Task {
@@ -40,6 +41,7 @@ impl Console {
             quiet: global.quiet,
             bars,
             tasks: RefCell::default(),
+            spans: RefCell::default(),
         }
     }
 
@@ -48,6 +50,11 @@ impl Console {
         if !self.quiet {
             self.line(line);
         }
+    }
+
+    /// What has ended so far, for `--timings`.
+    pub fn spans(&self) -> Vec<Span> {
+        self.spans.borrow().clone()
     }
 
     fn line(&self, line: &str) {
@@ -81,6 +88,9 @@ impl Console {
         Some(bar)
     }
 }
+
+/// No page shows more; a template that tells more has lost its mind.
+const MOST_SPANS: usize = 100_000;
 
 impl Reporter for Console {
     fn log(&self, level: Level, message: &str) {
@@ -123,6 +133,12 @@ impl Reporter for Console {
 
     /// Whole stages, for those who asked for more.
     fn span(&self, span: &Span) {
+        {
+            let mut spans = self.spans.borrow_mut();
+            if spans.len() < MOST_SPANS {
+                spans.push(span.clone());
+            }
+        }
         if self.least <= Level::Debug && span.item.is_empty() {
             let took = span.ended.saturating_sub(span.begun) as f64 / 1e6;
             self.say(&format!("{} took {took:.2} s", span.task));

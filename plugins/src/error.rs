@@ -118,6 +118,24 @@ pub enum PluginError {
     /// No image, or several, of that name.
     #[error("{0}")]
     NoImage(String),
+    /// The variable SOURCE_DATE_EPOCH makes no sense.
+    #[error("SOURCE_DATE_EPOCH cannot be `{value}`: {reason}")]
+    SourceDateEpoch {
+        /// What it is.
+        value: String,
+        /// Why it does not do.
+        reason: &'static str,
+    },
+    /// A tree or archive cannot be written where the person wants it.
+    #[error("cannot write {}: {reason}", path.display())]
+    Output {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+        /// What to do next.
+        hint: Option<String>,
+    },
     /// The finished tree holds something that no image can hold.
     #[error("cannot pack the image: {0}")]
     Unpackable(String),
@@ -164,6 +182,10 @@ impl PluginError {
                 "remove it with `sampan image rm {key}`; the next create builds it again"
             )),
             Self::NoImage(_) => Some("see: sampan image ls".to_owned()),
+            Self::Output { hint, .. } => hint.clone(),
+            Self::SourceDateEpoch { .. } => {
+                Some("unset it, or set it as in: SOURCE_DATE_EPOCH=$(date +%s)".to_owned())
+            }
             Self::Died { .. }
             | Self::Cancelled
             | Self::Architecture { .. }
@@ -180,6 +202,8 @@ impl PluginError {
             | Self::Architecture { .. }
             | Self::Offline { .. }
             | Self::NoImage(_)
+            | Self::SourceDateEpoch { .. }
+            | Self::Output { .. }
             | Self::Cancelled => Failure::User,
             Self::Untrusted { .. }
             | Self::Sandbox { .. }

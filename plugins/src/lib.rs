@@ -9,6 +9,7 @@
 
 mod cancel;
 mod download;
+mod epoch;
 mod error;
 mod find;
 mod image;
@@ -28,7 +29,8 @@ pub use download::Downloader;
 pub use error::{Failure, PluginError};
 pub use find::{Found, Templates};
 pub use image::{
-    Freshness, ImageKey, ImageRecord, ImageStore, Obtained, StoredImage, Wanted, unpack_into,
+    Delivered, Form, Freshness, ImageKey, ImageRecord, ImageStore, Obtained, Output, StoredImage,
+    Wanted, unpack_into,
 };
 pub use memory::Memory;
 pub use mirror::apt_mirror;

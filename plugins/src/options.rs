@@ -9,7 +9,7 @@ use std::{
 use sampan_core::{OptionError, OptionKind, OptionSpec, Options, split_list};
 use sha2::{Digest, Sha256};
 
-use crate::{PluginError, Template, apt_mirror, protocol::FILES};
+use crate::{PluginError, Template, apt_mirror, epoch, protocol::FILES};
 
 /// The largest file that an option may name: 16 MiB.
 const FILE_LIMIT: u64 = 16 << 20;
@@ -28,6 +28,15 @@ pub struct ResolvedOptions {
     pub mirrors: Vec<String>,
     /// What of all this changes the image, for its key: files by the hash of their contents.
     pub identity: Vec<(String, String)>,
+    /// What the person set as SOURCE_DATE_EPOCH: nothing in the image is newer.
+    pub source_date_epoch: Option<i64>,
+}
+
+impl ResolvedOptions {
+    /// The time that nothing in an image may be newer than: the person's, or else the template's.
+    pub(crate) fn newest(&self, of_template: i64) -> i64 {
+        self.source_date_epoch.unwrap_or(of_template).max(0)
+    }
 }
 
 /// Checks `words` (KEY=VALUE) against the template and looks up what only the host can know.
@@ -88,12 +97,17 @@ pub fn resolve(
             identity.push((option.name.clone(), identified));
         }
     }
+    let source_date_epoch = epoch::from_environment()?;
+    if let Some(seconds) = source_date_epoch {
+        identity.push((epoch::VARIABLE.to_owned(), seconds.to_string()));
+    }
     Ok(ResolvedOptions {
         arch,
         options,
         files,
         mirrors,
         identity,
+        source_date_epoch,
     })
 }
 

@@ -53,11 +53,9 @@ fn program(deb: &Deb) -> Result<Vec<u8>, TemplateError> {
     let entries = archive.entries().map_err(|error| deb.error(&error))?;
     for entry in entries {
         let mut entry = entry.map_err(|error| deb.error(&error))?;
-        let path = entry
-            .path()
-            .map_err(|error| deb.error(&error))?
-            .into_owned();
-        let path = path.strip_prefix(".").unwrap_or(&path);
+        let path = String::from_utf8_lossy(&entry.name).into_owned();
+        let path = Path::new(&path);
+        let path = path.strip_prefix(".").unwrap_or(path);
         let wanted = [Path::new("bin/busybox"), Path::new("usr/bin/busybox")].contains(&path);
         if !wanted || !entry.header().entry_type().is_file() {
             continue;

@@ -15,9 +15,15 @@ pub fn configure(
     identity::write_hostname(rootfs, hostname)?;
     identity::write_machine_id(rootfs)?;
     identity::write_host_keys(rootfs, host)?;
-    identity::write_locale(rootfs)?;
-    if let Some(path) = options.get("ssh-key") {
+    match options.get("locale") {
+        Some(locale) => identity::generate_locale(rootfs, locale, host)?,
+        None => identity::write_locale(rootfs)?,
+    }
+    if let Some(path) = options.get("authorized-keys") {
         identity::write_authorized_keys(rootfs, path)?;
+    }
+    if let Some(path) = options.get("root-password-hash") {
+        identity::write_root_password(rootfs, path)?;
     }
     if let Some(zone) = options.get("timezone") {
         identity::write_timezone(rootfs, zone)?;

@@ -45,10 +45,24 @@ pub fn description() -> Description {
         )
         .per_container(),
         OptionSpec::new(
-            "ssh-key",
+            "authorized-keys",
             OptionKind::File,
             "Public keys that may log in as root with SSH (authorized_keys); include \
              openssh-server for that",
+        )
+        .per_container(),
+        OptionSpec::new(
+            "root-password-hash",
+            OptionKind::File,
+            "A file with the crypt(5) hash of root's password, as `openssl passwd -6` prints it; \
+             without it root has none",
+        )
+        .per_container(),
+        OptionSpec::new(
+            "locale",
+            OptionKind::Text,
+            "Locale of logins, such as de_DE.UTF-8, made in the container; include locales for \
+             that. Without it C.UTF-8",
         )
         .per_container(),
         OptionSpec::new(

@@ -61,12 +61,14 @@ pub fn write_host_keys(rootfs: &Rootfs, host: &dyn Host) -> Result<(), TemplateE
 /// Lets these public keys log in as root.
 pub fn write_authorized_keys(rootfs: &Rootfs, path: &str) -> Result<(), TemplateError> {
     let keys = std::fs::read(path).map_err(|error| {
-        TemplateError::failed(format!("cannot read the file of option ssh-key: {error}"))
+        TemplateError::failed(format!(
+            "cannot read the file of option authorized-keys: {error}"
+        ))
     })?;
     let text = std::str::from_utf8(&keys).unwrap_or_default();
     let is_key = |line: &str| line.contains("ssh-") || line.contains("ecdsa-");
     if text.contains("PRIVATE KEY") || !text.lines().any(is_key) {
-        let refused = "option ssh-key: the file holds no public SSH key";
+        let refused = "option authorized-keys: the file holds no public SSH key";
         return Err(
             TemplateError::bad_option(refused).with_hint("give the file whose name ends in .pub")
         );
@@ -97,19 +99,120 @@ pub fn write_timezone(rootfs: &Rootfs, zone: &str) -> Result<(), TemplateError> 
     Ok(())
 }
 
+/// Gives root the password whose crypt(5) hash the file holds. A file, because everybody on the
+/// machine can read the arguments of a command. No error shows what is in it.
+pub fn write_root_password(rootfs: &Rootfs, path: &str) -> Result<(), TemplateError> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        TemplateError::failed(format!(
+            "cannot read the file of option root-password-hash: {error}"
+        ))
+    })?;
+    let hash = text.trim_end_matches(['\n', '\r']);
+    if !is_password_hash(hash) {
+        let refused = "option root-password-hash: the file holds no hash that crypt(5) knows";
+        return Err(TemplateError::bad_option(refused).with_hint(
+            "it is not the password itself; make the file with: openssl passwd -6 > FILE",
+        ));
+    }
+    let shadow = rootfs.read_text("etc/shadow")?;
+    let mut found = false;
+    let lines: String = shadow
+        .lines()
+        .map(|line| {
+            let rest = line
+                .strip_prefix("root:")
+                .and_then(|line| line.split_once(':'));
+            match rest {
+                Some((_, rest)) => {
+                    found = true;
+                    format!("root:{hash}:{rest}\n")
+                }
+                None => format!("{line}\n"),
+            }
+        })
+        .collect();
+    if !found {
+        return Err(TemplateError::failed("the guest's /etc/shadow has no root"));
+    }
+    let stat = rootfs.stat("etc/shadow")?;
+    rootfs.write("etc/shadow", lines, stat.st_mode & 0o7777)?;
+    rootfs.set_owner("etc/shadow", stat.st_uid, stat.st_gid)?;
+    Ok(())
+}
+
+/// A hash of one of the strong methods of crypt(5): yescrypt, gost-yescrypt, scrypt, bcrypt, SHA-2.
+fn is_password_hash(text: &str) -> bool {
+    let methods = ["$y$", "$gy$", "$7$", "$2b$", "$2y$", "$2a$", "$5$", "$6$"];
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"./$=,".contains(&b);
+    methods.iter().any(|method| text.starts_with(method))
+        && (40..=384).contains(&text.len())
+        && text.bytes().all(plain)
+}
+
 /// Gives logins a UTF-8 locale, if they have none: the one that every system has without the
 /// package locales.
 pub fn write_locale(rootfs: &Rootfs) -> Result<(), TemplateError> {
-    let login = "etc/default/locale";
-    if rootfs.open_file(login).is_err() {
-        // Since trixie a link to systemd's file, which nobody makes in the build.
-        let linked = rootfs
-            .read_link(login)
-            .is_ok_and(|target| target.ends_with("locale.conf"));
-        let path = if linked { "etc/locale.conf" } else { login };
-        rootfs.write(path, "LANG=C.UTF-8\n", 0o644)?;
+    if rootfs.open_file(LOGIN_LOCALE).is_err() {
+        set_login_locale(rootfs, "C.UTF-8")?;
     }
     Ok(())
+}
+
+/// Makes the wanted locale in the guest, and the one of its logins.
+pub fn generate_locale(
+    rootfs: &Rootfs,
+    locale: &str,
+    host: &dyn Host,
+) -> Result<(), TemplateError> {
+    if locale != "C.UTF-8" {
+        let source = locale_source(locale).ok_or_else(|| {
+            let locale = locale.escape_debug();
+            TemplateError::bad_option(format!("option locale: `{locale}` is no UTF-8 locale"))
+                .with_hint("names are such as de_DE.UTF-8 or C.UTF-8")
+        })?;
+        if !rootfs.exists("usr/sbin/locale-gen") {
+            let message = format!("option locale: this image cannot make {locale}");
+            return Err(TemplateError::bad_option(message)
+                .with_hint("add -o include=locales; C.UTF-8 is there without it"));
+        }
+        if !rootfs.exists(format!("usr/share/i18n/locales/{source}")) {
+            let message = format!("option locale: the guest knows no locale {locale}");
+            return Err(TemplateError::bad_option(message)
+                .with_hint("names are as in /usr/share/i18n/SUPPORTED, such as de_DE.UTF-8"));
+        }
+        rootfs.append("etc/locale.gen", format!("{locale} UTF-8\n"))?;
+        host.run_ok(&Command::new(["locale-gen"]))
+            .map_err(|error| error.context("cannot make the locale"))?;
+    }
+    set_login_locale(rootfs, locale)
+}
+
+const LOGIN_LOCALE: &str = "etc/default/locale";
+
+fn set_login_locale(rootfs: &Rootfs, locale: &str) -> Result<(), TemplateError> {
+    // Since trixie a link to systemd's file, which nobody makes in the build.
+    let linked = rootfs
+        .read_link(LOGIN_LOCALE)
+        .is_ok_and(|target| target.ends_with("locale.conf"));
+    let path = if linked {
+        "etc/locale.conf"
+    } else {
+        LOGIN_LOCALE
+    };
+    rootfs.write(path, format!("LANG={locale}\n"), 0o644)?;
+    Ok(())
+}
+
+/// The name of a UTF-8 locale's source: `de_DE` of `de_DE.UTF-8`, `ca_ES@valencia` of
+/// `ca_ES.UTF-8@valencia`.
+fn locale_source(locale: &str) -> Option<String> {
+    let (language, modifier) = locale.split_once(".UTF-8")?;
+    let word = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    let sound =
+        word(language) && (modifier.is_empty() || modifier.strip_prefix('@').is_some_and(word));
+    sound.then(|| format!("{language}{modifier}"))
 }
 
 /// A name that sethostname(2) takes and that is one in the sense of RFC 1123.
@@ -190,5 +293,49 @@ mod tests {
         write_authorized_keys(&rootfs, path.to_str().unwrap()).unwrap();
         let stat = rootfs.stat("root/.ssh/authorized_keys").unwrap();
         assert_eq!(stat.st_mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_password_s_hash_goes_to_root_alone_and_a_password_is_refused_unseen() {
+        let (directory, rootfs) = scene();
+        let before = "daemon:*:1:0:99999:7:::\nroot:*:1:0:99999:7:::\n";
+        rootfs.write("etc/shadow", before, 0o640).unwrap();
+        let path = directory.path().join("hash");
+        let path = path.to_str().unwrap();
+        let long = format!("$6$salt${}", "x".repeat(86));
+        for bad in [
+            "hunter2",
+            "$6$short",
+            "",
+            "$1$salt$qJH7.N4xYta3aEG/dfqo/0",
+            &format!("{long}:"),
+        ] {
+            std::fs::write(path, bad).unwrap();
+            let error = write_root_password(&rootfs, path).unwrap_err().to_string();
+            assert!(bad.is_empty() || !error.contains(bad), "{error}");
+        }
+        assert_eq!(rootfs.read_text("etc/shadow").unwrap(), before);
+        std::fs::write(path, format!("{long}\n")).unwrap();
+        write_root_password(&rootfs, path).unwrap();
+        let after = format!("daemon:*:1:0:99999:7:::\nroot:{long}:1:0:99999:7:::\n");
+        assert_eq!(rootfs.read_text("etc/shadow").unwrap(), after);
+        assert_eq!(rootfs.stat("etc/shadow").unwrap().st_mode & 0o777, 0o640);
+    }
+
+    #[test]
+    fn the_source_of_a_locale_is_named_without_its_charset() {
+        assert_eq!(locale_source("de_DE.UTF-8").as_deref(), Some("de_DE"));
+        let valencia = locale_source("ca_ES.UTF-8@valencia");
+        assert_eq!(valencia.as_deref(), Some("ca_ES@valencia"));
+        for bad in [
+            "de_DE",
+            "../x.UTF-8",
+            ".UTF-8",
+            "a b.UTF-8",
+            "de.UTF-8x",
+            "de.UTF-8@",
+        ] {
+            assert_eq!(locale_source(bad), None, "{bad}");
+        }
     }
 }

@@ -273,6 +273,40 @@ fn repositories_are_verified_by_their_own_keys_and_handed_to_the_guest() {
 }
 
 #[test]
+fn a_repository_on_this_machine_is_read_below_a_chosen_mirror_only() {
+    let key = Key::generate();
+    let base = wherry(&key).build();
+    let scene = Scene::of(&base);
+    let directory = scene.env.scratch().join("archive");
+    base.write_to(&directory).unwrap();
+    let extra = package("extra", "2")
+        .arch("amd64")
+        .file("usr/bin/extra", "theirs", 0o755);
+    let vendor = Mirror::new()
+        .suite("tools", "tools")
+        .keys(vec![key.clone()])
+        .package(extra)
+        .build();
+    let build = |place: &str| {
+        let place = directory.join(place);
+        vendor.write_to(&place).unwrap();
+        let line = format!("deb file://{} tools main\n", place.display());
+        let repo = scene.file("repo", line);
+        let keyring = scene.file("repo-keyring", &vendor.keyring);
+        let mirror = format!("mirror=file://{}", directory.display());
+        let alone = ["updates=false", "security=false"];
+        scene.build(&[&alone[..], &[&mirror, &repo, &keyring]].concat())
+    };
+    let built = build("vendor").ok();
+    assert_eq!(scene.read(&built, "usr/bin/extra"), "theirs");
+    let ran = build("../vendor").failed();
+    assert!(ran.stderr.contains("not below"), "{}", ran.stderr);
+    let beside = format!("{}-vendor", directory.display());
+    let ran = build(&beside).failed();
+    assert!(ran.stderr.contains("only those below"), "{}", ran.stderr);
+}
+
+#[test]
 fn an_archived_suite_needs_an_opt_in_for_each_thing_it_gives_up() {
     let now = date::now();
     let day = 86_400;

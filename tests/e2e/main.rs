@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 
 mod archives;
+mod attacks;
 mod containers;
 mod crashes;
 mod debian;
+mod deliver;
 mod exact;
 mod images;
 mod mistakes;

@@ -56,6 +56,10 @@ fn json_has_the_documented_fields_and_no_others() {
     let mut expected = documented("image ls");
     expected.insert("built".to_owned());
     assert_eq!(built, expected);
+    let tree = env.scratch().join("tree");
+    let output = ["--output", tree.to_str().unwrap()];
+    let written = env.sampan(&[&build[..], &output].concat()).ok().json();
+    assert_eq!(fields(&written), documented("image build --output"));
 }
 
 #[test]

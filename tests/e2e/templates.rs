@@ -96,7 +96,7 @@ fn a_template_of_a_newer_minor_version_works() {
     let shown = env
         .sampan(&["template", "show", "minor", "--format", "json"])
         .ok();
-    assert_eq!(shown.json()["abi_version"], "1.1.0");
+    assert_eq!(shown.json()["abi_version"], "1.2.0");
     let ran = env.sampan(&["image", "build", "-t", "minor"]).ok();
     assert!(
         ran.stderr.contains("built across versions"),
@@ -115,7 +115,7 @@ fn a_template_of_an_older_minor_version_works() {
     let show = env.command_of(&newer, &["template", "show", "naughty", "--format", "json"]);
     assert_eq!(
         Background::start(show, b"").wait().ok().json()["abi_version"],
-        "1.0.0"
+        "1.1.0"
     );
     let build = env.command_of(&newer, &BUILD);
     let ran = Background::start(build, b"").wait().ok();

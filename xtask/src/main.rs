@@ -4,6 +4,7 @@
 
 mod bench;
 mod fixtures;
+mod fuzz;
 mod packages;
 mod test;
 mod tour;
@@ -20,6 +21,7 @@ usage: cargo xtask COMMAND
   bench debian [RUNS]
              bootstrap beside mmdebstrap and debootstrap: medians, ratios, the time of each stage
   fixtures   build the libraries that the end-to-end tests load
+  fuzz       [--seconds N] [TARGET…]: feed the parsers what nobody thought of
 ";
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         ["bench", "debian"] => in_workspace(|shell| bench::debian(shell, None)),
         ["bench", "debian", runs] => in_workspace(|shell| bench::debian(shell, Some(runs))),
         ["fixtures"] => in_workspace(fixtures::run),
+        ["fuzz", rest @ ..] => in_workspace(|shell| fuzz::run(shell, rest)),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

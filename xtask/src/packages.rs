@@ -5,8 +5,9 @@ use xshell::{Shell, cmd};
 use crate::Result;
 
 /// Package, and what the tests use it for.
-pub const TEST: [(&str, &str); 6] = [
+pub const TEST: [(&str, &str); 7] = [
     ("busybox-static", "small guests that need no download"),
+    ("g++", "libFuzzer, for the inputs that are replayed"),
     (
         "debootstrap",
         "the oracle: our base systems must be its, file for file",

@@ -7,7 +7,7 @@ use std::{
 
 use xshell::{Shell, cmd};
 
-use crate::{Result, fixtures, is_root, packages, workspace};
+use crate::{Result, fixtures, fuzz, is_root, packages, workspace};
 
 /// Runs all of it, cheap things first.
 pub fn run(shell: &Shell) -> Result {
@@ -26,6 +26,7 @@ pub fn run(shell: &Shell) -> Result {
     .run()?;
     let mut count = Count::default();
     run_tests(&["--workspace", "--exclude", "sampan-tests"], &mut count)?;
+    fuzz::replay(shell)?;
     cmd!(
         shell,
         "cargo build -p sampan -p sampan-template-debian -p sampan-template-busybox"

@@ -9,7 +9,10 @@ use super::requested::{self, ImageArgs};
 use crate::{
     context::Context,
     failure::{Failure, Outcome},
+    timings::{Subject, TimingsArg},
 };
+use sampan_core::Span;
+use sampan_plugins::Reporter as _;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -23,6 +26,8 @@ pub struct Args {
     pub name: String,
     #[command(flatten)]
     image: ImageArgs,
+    #[command(flatten)]
+    timings: TimingsArg,
     /// Start it as well
     #[arg(long)]
     start: bool,
@@ -44,6 +49,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
             )),
         );
     }
+    args.timings.check()?;
     let workshop = context.workshop()?;
     let requested = requested::obtain(context, &workshop, &args.image)?;
     let image = &requested.obtained.image;
@@ -56,7 +62,10 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
 
     let new = containers.begin(&name)?;
     let (console, wish) = (&context.console, &workshop.cancellation);
+    let begun = Span::now();
     sampan_plugins::unpack_into(image, new.rootfs(), console, wish)?;
+    console.span(&Span::since(begun, "unpack image", ""));
+    let begun = Span::now();
     let configured = workshop.session().configure(
         &requested.template,
         &requested.options,
@@ -64,6 +73,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
         args.privileged,
         new.rootfs(),
     )?;
+    console.span(&Span::since(begun, "configure container", ""));
     let final_rootfs = new.final_rootfs();
     let config = default_config(&NewConfig {
         name: name.as_str(),
@@ -78,6 +88,11 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
         return Err(sampan_plugins::PluginError::Cancelled.into());
     }
     let created = new.commit(&config)?;
+    let subject = Subject {
+        title: &args.image.title(),
+        built: requested.obtained.built,
+    };
+    args.timings.write(context, &subject)?;
     if !args.start {
         context.console.say(&format!(
             "created {name}; start it with: sampan start {name}"

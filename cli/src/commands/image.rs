@@ -1,11 +1,12 @@
 //! `sampan image`: what has been built.
 
+mod build;
+
 use std::path::PathBuf;
 
 use sampan_plugins::StoredImage;
 use serde::Serialize;
 
-use super::requested::{self, ImageArgs};
 use crate::{context::Context, failure::Outcome, output, words};
 
 /// The subcommands.
@@ -13,11 +14,8 @@ use crate::{context::Context, failure::Outcome, output, words};
 pub enum Command {
     /// List the images in the cache
     Ls,
-    /// Find or build an image and print its path and SHA-256
-    #[command(
-        after_help = "Example:\n  sampan image build -t debian -o suite=trixie -o variant=minbase"
-    )]
-    Build(ImageArgs),
+    /// Find or build an image, in the cache or wherever you say
+    Build(build::Args),
     /// Remove images; containers made from them stay
     Rm {
         /// TEMPLATE, TEMPLATE/KEY or the first characters of a KEY
@@ -56,14 +54,6 @@ struct Shown {
     packages: usize,
 }
 
-/// What `build` prints.
-#[derive(Serialize)]
-struct Built {
-    #[serde(flatten)]
-    image: Shown,
-    built: bool,
-}
-
 #[derive(Serialize)]
 struct Verified {
     image: String,
@@ -75,7 +65,7 @@ struct Verified {
 pub fn run(context: &Context, command: &Command) -> Outcome {
     match command {
         Command::Ls => ls(context),
-        Command::Build(args) => build(context, args),
+        Command::Build(args) => build::run(context, args),
         Command::Rm { images } => rm(context, images),
         Command::Verify { images } => verify(context, images),
         Command::Export { image, file } => {
@@ -112,38 +102,6 @@ fn ls(context: &Context) -> Outcome {
                 ]
             }),
         )
-    })
-}
-
-fn build(context: &Context, args: &ImageArgs) -> Outcome {
-    context.need_root("building an image")?;
-    let workshop = context.workshop()?;
-    let requested = requested::obtain(context, &workshop, args)?;
-    let built = Built {
-        image: shown(&requested.obtained.image),
-        built: requested.obtained.built,
-    };
-    output::print(context.global.format, &built, |built| {
-        output::fields([
-            (
-                "image",
-                Some(format!("{}/{}", built.image.template, built.image.key)),
-            ),
-            (
-                "from",
-                Some(
-                    if built.built {
-                        "a fresh build"
-                    } else {
-                        "the cache"
-                    }
-                    .to_owned(),
-                ),
-            ),
-            ("path", Some(built.image.path.clone())),
-            ("size", Some(words::bytes(built.image.size))),
-            ("sha256", Some(built.image.sha256.clone())),
-        ])
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sampan_plugins::{Freshness, Obtained, ResolvedOptions, Template, Wanted};
+use sampan_plugins::{Delivered, Freshness, Obtained, Output, ResolvedOptions, Template, Wanted};
 
 use crate::{
     context::{Context, Workshop},
@@ -29,6 +29,18 @@ pub struct ImageArgs {
     pub offline: bool,
 }
 
+impl ImageArgs {
+    /// What was asked for, in one line.
+    pub fn title(&self) -> String {
+        let words = [self.template.as_str()].into_iter();
+        let words = words.chain(self.options.iter().map(String::as_str));
+        words
+            .chain(self.arch.as_deref())
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
 /// An image and how it was asked for.
 pub struct Requested {
     /// The template.
@@ -41,6 +53,41 @@ pub struct Requested {
 
 /// Finds or builds the image.
 pub fn obtain(context: &Context, workshop: &Workshop<'_>, args: &ImageArgs) -> Outcome<Requested> {
+    let (template, options) = resolve(workshop, args)?;
+    let wanted = Wanted {
+        template: &template,
+        options: &options,
+    };
+    let obtained = context
+        .images()
+        .obtain(&workshop.session(), wanted, freshness(args))?;
+    Ok(Requested {
+        template,
+        options,
+        obtained,
+    })
+}
+
+/// Writes the image to `output`, from the cache or built.
+pub fn deliver(
+    context: &Context,
+    workshop: &Workshop<'_>,
+    args: &ImageArgs,
+    output: &Output,
+) -> Outcome<(Template, ResolvedOptions, Delivered)> {
+    let (template, options) = resolve(workshop, args)?;
+    let wanted = Wanted {
+        template: &template,
+        options: &options,
+    };
+    let delivered =
+        context
+            .images()
+            .deliver(&workshop.session(), wanted, freshness(args), output)?;
+    Ok((template, options, delivered))
+}
+
+fn resolve(workshop: &Workshop<'_>, args: &ImageArgs) -> Outcome<(Template, ResolvedOptions)> {
     let template = workshop.template(&args.template)?;
     let options = sampan_plugins::resolve(
         &template,
@@ -48,21 +95,13 @@ pub fn obtain(context: &Context, workshop: &Workshop<'_>, args: &ImageArgs) -> O
         &args.options,
         Path::new("/etc/apt"),
     )?;
-    let freshness = match (args.refresh, args.offline) {
+    Ok((template, options))
+}
+
+fn freshness(args: &ImageArgs) -> Freshness {
+    match (args.refresh, args.offline) {
         (true, _) => Freshness::Rebuild,
         (_, true) => Freshness::Offline,
         _ => Freshness::Current,
-    };
-    let wanted = Wanted {
-        template: &template,
-        options: &options,
-    };
-    let obtained = context
-        .images()
-        .obtain(&workshop.session(), wanted, freshness)?;
-    Ok(Requested {
-        template,
-        options,
-        obtained,
-    })
+    }
 }

@@ -19,7 +19,10 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2},
-    sys::stat::{FileStat, Mode, SFlag, fchmod, fstatat, mkdirat},
+    sys::{
+        stat::{FileStat, Mode, SFlag, UtimensatFlags, fchmod, fstatat, mkdirat, utimensat},
+        time::TimeSpec,
+    },
     unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat},
 };
 
@@ -204,6 +207,15 @@ impl Rootfs {
         open_in(parent.as_fd(), name, flags, 0)
             .and_then(|file| fchmod(&file, mode_of(mode)))
             .map_err(RootfsError::at("set the mode of", path))
+    }
+
+    /// Sets the modification time, in seconds since 1970, of whatever stands at the path itself.
+    pub fn set_time(&self, path: impl AsRef<Path>, mtime: i64) -> Result<()> {
+        let path = path.as_ref();
+        let (parent, name) = self.parent(path)?;
+        let time = TimeSpec::new(mtime, 0);
+        utimensat(&parent, name, &time, &time, UtimensatFlags::NoFollowSymlink)
+            .map_err(RootfsError::at("set the time of", path))
     }
 
     /// Renames within the tree; what stood at `to` and was not a directory is replaced.

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sampan_core::{Download, ErrorKind, Level, TemplateError, Unit};
+use sampan_core::{Download, ErrorKind, Level, Span, TemplateError, Unit};
 
 use crate::{Cancellation, PluginError, Reporter};
 use http::Client;
@@ -153,6 +153,7 @@ impl Downloader {
         mirrors: &[String],
         meter: &Meter<'_>,
     ) -> Result<(), TemplateError> {
+        let started = Span::now();
         let mut part = self.store.part(download).await?;
         let mut last = None;
         for url in &download.urls {
@@ -167,7 +168,10 @@ impl Downloader {
                 Err(error) => Err(error),
             };
             match fetched.and_then(|()| part.finish(download, url)) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    meter.fetched(&Span::since(started, "download", &download.label));
+                    return Ok(());
+                }
                 Err(error) if error.kind() == ErrorKind::Fetch => {
                     meter.done.set(begun);
                     last = Some(error);
@@ -290,6 +294,10 @@ impl<'a> Meter<'a> {
             .progress("downloading", shown, self.total, Unit::Bytes);
     }
 
+    fn fetched(&self, span: &Span) {
+        self.reporter.span(span);
+    }
+
     fn finish(&self) {
         self.reporter
             .progress("downloading", self.total, self.total, Unit::Bytes);
@@ -397,6 +405,23 @@ mod tests {
         ] {
             let error = scene.fetch(download(b"x", url)).unwrap_err();
             assert!(error.message().contains("not below its mirror"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_in_a_mirror_on_this_machine_is_not_waited_for() {
+        let scene = scene();
+        let pipe = scene.mirror.join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mirrors = [format!("file://{}", scene.mirror.display())];
+        for name in ["pipe", ""] {
+            let url = format!("file://{}/{name}", scene.mirror.display());
+            let wish = &scene.cancellation;
+            let whole = scene.downloader.fetch_unverified(&url, 9, &mirrors, wish);
+            let error = whole.unwrap_err();
+            assert!(error.message().contains("it is not a file"), "{error}");
+            let error = scene.fetch(download(b"x", url)).unwrap_err();
+            assert!(error.message().contains("it is not a file"), "{error}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{Read, Seek, SeekFrom, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -134,7 +134,7 @@ impl Part {
     ) -> Result<(), TemplateError> {
         self.restart()?;
         let failed = |error: &std::io::Error| unreadable(path, &error.to_string());
-        let mut source = File::open(path).map_err(|error| failed(&error))?;
+        let mut source = open_local(path).map_err(|error| failed(&error))?;
         let mut buffer = vec![0_u8; 256 * 1024];
         let mut left = download.size.saturating_add(1);
         while left > 0 {
@@ -214,7 +214,7 @@ pub(super) fn name(sha256: &str) -> Result<PathBuf, TemplateError> {
 /// Reads a small file of a mirror on this machine.
 pub(super) fn read_local(path: &Path, limit: u64) -> Result<Vec<u8>, TemplateError> {
     let failed = |error: &std::io::Error| unreadable(path, &error.to_string());
-    let file = File::open(path).map_err(|error| failed(&error))?;
+    let file = open_local(path).map_err(|error| failed(&error))?;
     let mut bytes = Vec::new();
     file.take(limit.saturating_add(1))
         .read_to_end(&mut bytes)
@@ -226,6 +226,17 @@ pub(super) fn read_local(path: &Path, limit: u64) -> Result<Vec<u8>, TemplateErr
         ));
     }
     Ok(bytes)
+}
+
+/// Opens a file of a mirror on this machine. A fifo would be waited for, and a device may never
+/// end.
+fn open_local(path: &Path) -> std::io::Result<File> {
+    let flags = nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is not a file"));
+    }
+    Ok(file)
 }
 
 fn unreadable(path: &Path, reason: &str) -> TemplateError {

@@ -8,13 +8,17 @@
 mod key;
 mod memory;
 mod obtain;
+mod output;
 mod pack;
 mod record;
+mod settle;
 mod store;
+mod tree;
 mod unpack;
 
 pub use key::ImageKey;
 pub use obtain::{Freshness, Obtained, Wanted};
+pub use output::{Delivered, Form, Output};
 pub use record::ImageRecord;
 pub use store::{ImageStore, StoredImage};
 pub use unpack::unpack_into;

@@ -1,15 +1,11 @@
 //! From a wish to an image: out of the cache when it is current, built when it is not.
 
-use std::{
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use sampan_core::{BuildOutcome, Level, Span};
+use sampan_core::{Level, Span};
 
-use super::{ImageKey, ImageRecord, ImageStore, StoredImage, memory, pack::pack};
-use crate::{PluginError, ResolvedOptions, Session, Template, staging::Staging};
+use super::{ImageKey, ImageRecord, ImageStore, StoredImage, pack::pack, tree::build_tree};
+use crate::{PluginError, ResolvedOptions, Session, Template};
 
 /// What image is wanted.
 #[derive(Clone, Copy)]
@@ -107,7 +103,7 @@ impl ImageStore {
         let staging = self.stage()?;
         let (tree, outcome) = build_tree(session, wanted, &staging)?;
         let archive = staging.path().join("image.tar.zst");
-        let newest = outcome.source_date_epoch.max(0);
+        let newest = wanted.options.newest(outcome.source_date_epoch);
         let begun = Span::now();
         let packed = pack(
             tree.path(),
@@ -135,52 +131,6 @@ impl ImageStore {
         };
         self.commit(key, &staging, &archive, &record)
     }
-}
-
-/// A finished tree and where it lies: gone when dropped.
-enum Tree {
-    Memory(
-        PathBuf,
-        #[expect(dead_code, reason = "held so that it stays")] Staging,
-    ),
-    Disk(PathBuf),
-}
-
-impl Tree {
-    fn path(&self) -> &Path {
-        match self {
-            Self::Memory(path, _) | Self::Disk(path) => path,
-        }
-    }
-}
-
-/// Has the template fill a tree: in memory where there is room, else in `staging`.
-fn build_tree(
-    session: &Session<'_>,
-    wanted: Wanted<'_>,
-    staging: &Staging,
-) -> Result<(Tree, BuildOutcome), PluginError> {
-    let build = |staging: &Staging, limit| -> Result<(PathBuf, BuildOutcome), PluginError> {
-        let rootfs = staging.path().join("rootfs");
-        std::fs::DirBuilder::new()
-            .mode(0o755)
-            .create(&rootfs)
-            .map_err(PluginError::io("create", &rootfs))?;
-        let outcome = session.build(wanted.template, wanted.options, &rootfs, limit)?;
-        Ok((rootfs, outcome))
-    };
-    if let Some(memory) = memory::stage() {
-        match build(&memory, Some(memory::LIMIT)) {
-            Ok((rootfs, outcome)) => return Ok((Tree::Memory(rootfs, memory), outcome)),
-            Err(error) if memory::may_be_to_blame(&error, &memory) => {
-                let message = format!("building it in memory failed, now on disk: {error}");
-                session.reporter.log(Level::Debug, &message);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    let (rootfs, outcome) = build(staging, None)?;
-    Ok((Tree::Disk(rootfs), outcome))
 }
 
 fn cached(image: StoredImage) -> Obtained {

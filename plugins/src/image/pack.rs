@@ -25,7 +25,7 @@ use crate::{Cancellation, PluginError, Reporter, download::hex};
 const LEVEL: i32 = 3;
 /// A file capability (vfs_cap_data in linux/capability.h) of revision 3 holds the id of a user
 /// namespace's root behind the 20 bytes of revision 2.
-const CAPABILITY: &str = "security.capability";
+pub(super) const CAPABILITY: &str = "security.capability";
 const CAPABILITY_REVISION_2: u8 = 2;
 const CAPABILITY_REVISION_3: u8 = 3;
 const CAPABILITY_2_LENGTH: usize = 20;
@@ -39,8 +39,30 @@ pub(super) struct Packed {
     pub entries: u64,
 }
 
-/// Packs the tree at `tree` into the new file `archive` and syncs it.
+/// How an archive's bytes are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compression {
+    /// As they are.
+    None,
+    /// With zstd.
+    Zstd,
+}
+
+/// Packs the tree at `tree` into the new file `archive`, with zstd, and syncs it.
 pub(super) fn pack(
+    tree: &Path,
+    archive: &Path,
+    newest: i64,
+    reporter: &dyn Reporter,
+    cancellation: &Cancellation,
+) -> Result<Packed, PluginError> {
+    let compression = Compression::Zstd;
+    pack_as(compression, tree, archive, newest, reporter, cancellation)
+}
+
+/// Packs as [`pack`] does, with this compression.
+pub(super) fn pack_as(
+    compression: Compression,
     tree: &Path,
     archive: &Path,
     newest: i64,
@@ -50,13 +72,7 @@ pub(super) fn pack(
     let rootfs = Rootfs::open(tree).map_err(PluginError::rootfs(tree))?;
     let file = File::create_new(archive).map_err(PluginError::io("create", archive))?;
     let written = |source| PluginError::io("write", archive)(source);
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut encoder =
-        zstd::Encoder::new(Hashing::new(BufWriter::new(file)), LEVEL).map_err(written)?;
-    encoder
-        .multithread(u32::try_from(workers).unwrap_or(1))
-        .and_then(|()| encoder.include_checksum(true))
-        .map_err(written)?;
+    let encoder = Encoder::new(compression, Hashing::new(BufWriter::new(file))).map_err(written)?;
     let mut packer = Packer {
         tree,
         archive,
@@ -73,7 +89,7 @@ pub(super) fn pack(
     let hashing = packer
         .builder
         .into_inner()
-        .and_then(zstd::Encoder::finish)
+        .and_then(Encoder::finish)
         .map_err(written)?;
     let (sha256, size, buffered) = hashing.finish();
     let file = buffered
@@ -216,8 +232,50 @@ impl<W: Write> Packer<'_, W> {
     }
 }
 
+/// Writes through to `W`, compressed or not.
+enum Encoder<W: Write> {
+    Plain(W),
+    Zstd(zstd::Encoder<'static, W>),
+}
+
+impl<W: Write> Encoder<W> {
+    fn new(compression: Compression, writer: W) -> io::Result<Self> {
+        if compression == Compression::None {
+            return Ok(Self::Plain(writer));
+        }
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut encoder = zstd::Encoder::new(writer, LEVEL)?;
+        encoder.multithread(u32::try_from(workers).unwrap_or(1))?;
+        encoder.include_checksum(true)?;
+        Ok(Self::Zstd(encoder))
+    }
+
+    fn finish(self) -> io::Result<W> {
+        match self {
+            Self::Plain(writer) => Ok(writer),
+            Self::Zstd(encoder) => encoder.finish(),
+        }
+    }
+}
+
+impl<W: Write> Write for Encoder<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(writer) => writer.write(bytes),
+            Self::Zstd(encoder) => encoder.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(writer) => writer.flush(),
+            Self::Zstd(encoder) => encoder.flush(),
+        }
+    }
+}
+
 /// Makes a capability that was set in the build's user namespace one of any namespace.
-fn forget_namespace(value: &mut Vec<u8>) {
+pub(super) fn forget_namespace(value: &mut Vec<u8>) {
     if value.len() > CAPABILITY_2_LENGTH && value[3] == CAPABILITY_REVISION_3 {
         value.truncate(CAPABILITY_2_LENGTH);
         value[3] = CAPABILITY_REVISION_2;
@@ -249,14 +307,14 @@ impl io::Read for Exactly {
 }
 
 /// Hashes and counts what it passes on.
-struct Hashing<W> {
+pub(super) struct Hashing<W> {
     inner: W,
     hasher: Sha256,
     size: u64,
 }
 
 impl<W: Write> Hashing<W> {
-    fn new(inner: W) -> Self {
+    pub(super) fn new(inner: W) -> Self {
         Self {
             inner,
             hasher: Sha256::new(),
@@ -264,7 +322,7 @@ impl<W: Write> Hashing<W> {
         }
     }
 
-    fn finish(self) -> (String, u64, W) {
+    pub(super) fn finish(self) -> (String, u64, W) {
         (hex(&self.hasher.finalize()), self.size, self.inner)
     }
 }

@@ -315,7 +315,11 @@ impl ImageStore {
     }
 }
 
-fn copy_verified(image: &StoredImage, target: &mut dyn Write) -> Result<(), PluginError> {
+/// Copies an image's archive and fails when it is not what was stored.
+pub(super) fn copy_verified(
+    image: &StoredImage,
+    target: &mut dyn Write,
+) -> Result<(), PluginError> {
     let read = || PluginError::io("read", &image.path);
     let mut file = File::open(&image.path).map_err(read())?;
     let mut hasher = Sha256::new();

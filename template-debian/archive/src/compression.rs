@@ -5,8 +5,12 @@ use std::io::{self, Read};
 use flate2::read::MultiGzDecoder;
 use liblzma::{read::XzDecoder, stream};
 
-/// More memory than this is not spent on one .xz file; `xz -9` needs 65 MiB.
-const XZ_MEMORY: u64 = 256 << 20;
+/// More memory than this is not spent on one .xz file; `xz -9` needs 65 MiB. Several are read at
+/// the same time.
+const XZ_MEMORY: u64 = 128 << 20;
+
+/// The largest window of a .zst file, as a power of two: what zstd itself accepts unasked.
+const ZSTD_WINDOW: u32 = 27;
 
 /// How a file is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,9 +46,17 @@ impl Compression {
                 let stream = stream::Stream::new_stream_decoder(XZ_MEMORY, stream::CONCATENATED)?;
                 Box::new(XzDecoder::new_stream(bytes, stream))
             }
-            Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(bytes)?),
+            Self::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes)?;
+                decoder.window_log_max(ZSTD_WINDOW)?;
+                Box::new(decoder)
+            }
         };
-        Ok(Box::new(Limited { inner, left: limit }))
+        Ok(Box::new(Limited {
+            inner,
+            left: limit,
+            limit,
+        }))
     }
 
     /// All that is in `bytes`, `limit` bytes at most.
@@ -58,6 +70,7 @@ impl Compression {
 struct Limited<R> {
     inner: R,
     left: u64,
+    limit: u64,
 }
 
 impl<R: Read> Read for Limited<R> {
@@ -66,10 +79,18 @@ impl<R: Read> Read for Limited<R> {
         self.left = self.left.checked_sub(got as u64).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::FileTooLarge,
-                "it unfolds to more than it may",
+                format!("it unfolds to more than {}", amount(self.limit)),
             )
         })?;
         Ok(got)
+    }
+}
+
+/// A size for people: whole MiB where there are any.
+pub(crate) fn amount(bytes: u64) -> String {
+    match bytes >> 20 {
+        0 => format!("{bytes} bytes"),
+        mebibytes => format!("{mebibytes} MiB"),
     }
 }
 

@@ -75,6 +75,9 @@ impl<'a> Configurer<'a> {
         let rest = records.iter().map(|record| record.package.name);
         let rest = rest.filter(|name| !first.contains(name) && !["mawk", "debconf"].contains(name));
         let names: Vec<&str> = second.chain(rest).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
         self.dpkg(
             &["--force-depends", "--force-configure-any", "--configure"],
             &names,

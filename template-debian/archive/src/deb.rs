@@ -1,17 +1,35 @@
 //! Reading a .deb: an ar archive of `debian-binary`, `control.tar.*`, `data.tar.*` (deb(5)).
 
 use std::{
+    collections::BTreeSet,
     io::{self, Read},
     ops::Range,
 };
 
-use crate::{Error, Result, compression::Compression};
+use crate::{
+    Error, Result,
+    compression::Compression,
+    tarball::{Limits, Tarball},
+};
 
-/// No control archive is larger when unpacked: 64 MiB.
-const CONTROL_LIMIT: u64 = 64 << 20;
+/// No control archive is larger when unpacked: 64 MiB, of which md5sums takes the most.
+const CONTROL: Limits = Limits {
+    bytes: 64 << 20,
+    entries: 1_000,
+};
 
-/// No data archive is larger when unpacked: 16 GiB.
-const DATA_LIMIT: u64 = 16 << 30;
+/// Any data archive may be this large when unpacked: 256 MiB.
+const DATA_BASE: u64 = 256 << 20;
+
+/// Beyond that it may be this many times as large as the .deb. Packages unfold to 3 to 20 times
+/// their size; gzip can make it 1,000 times, xz 7,000.
+const DATA_RATIO: u64 = 100;
+
+/// No data archive is larger, whatever the .deb's size: 8 GiB.
+const DATA_MOST: u64 = 8 << 30;
+
+/// No data archive has more entries; the largest packages have some hundred thousand.
+const DATA_ENTRIES: u32 = 500_000;
 
 /// A .deb in memory.
 #[derive(Debug)]
@@ -20,6 +38,7 @@ pub struct Deb {
     bytes: Vec<u8>,
     control: (Compression, Range<usize>),
     data: (Compression, Range<usize>),
+    limits: Limits,
 }
 
 /// A file of the control archive.
@@ -55,8 +74,15 @@ impl Deb {
         let control =
             member("control.tar").ok_or_else(|| bad("it has no control.tar we can read"))?;
         let data = member("data.tar").ok_or_else(|| bad("it has no data.tar we can read"))?;
+        // By the size of the .deb only: what a package says of itself is as good as the package.
+        let ratio = DATA_RATIO.saturating_mul(bytes.len() as u64);
+        let limits = Limits {
+            bytes: DATA_BASE.saturating_add(ratio).min(DATA_MOST),
+            entries: DATA_ENTRIES,
+        };
         Ok(Self {
             what: what.to_owned(),
+            limits,
             bytes,
             control,
             data,
@@ -66,25 +92,40 @@ impl Deb {
     /// The files of the control archive, in order.
     pub fn control(&self) -> Result<Vec<ControlMember>> {
         let read = || -> io::Result<Vec<ControlMember>> {
-            let (compression, range) = &self.control;
-            let reader = compression.reader(&self.bytes[range.clone()], CONTROL_LIMIT)?;
             let mut members = Vec::new();
-            for entry in tar::Archive::new(reader).entries()? {
+            let mut names = BTreeSet::new();
+            let (compression, range) = &self.control;
+            let reader = compression.reader(&self.bytes[range.clone()], with_headers(CONTROL))?;
+            for entry in Tarball::new(reader, CONTROL).entries()? {
                 let mut entry = entry?;
-                let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-                let name = name.trim_start_matches("./").to_owned();
-                if !entry.header().entry_type().is_file() {
+                if entry.header().entry_type().is_dir() {
                     continue;
                 }
-                let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.+".contains(&b);
-                if name.is_empty() || name.starts_with('.') || !name.bytes().all(plain) {
-                    return Err(io::Error::other(format!(
-                        "its control archive has the file `{}`",
-                        name.escape_debug()
-                    )));
+                let name = String::from_utf8_lossy(&entry.name).into_owned();
+                let name = name.trim_start_matches("./").to_owned();
+                let refuse = |reason: &str| {
+                    let name = name.escape_debug();
+                    Err(io::Error::other(format!(
+                        "its control archive has `{name}`, {reason}"
+                    )))
+                };
+                if !entry.header().entry_type().is_file() {
+                    return refuse("which is no file");
+                }
+                // A dot would let one package's files in dpkg's database take another's names.
+                let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_+".contains(&b);
+                if name.is_empty() || name.len() > 100 || !name.bytes().all(plain) {
+                    return refuse("which cannot be the name of a control file");
+                }
+                if !names.insert(name.clone()) {
+                    return refuse("twice");
                 }
                 let mut bytes = Vec::new();
+                let size = entry.size();
                 entry.read_to_end(&mut bytes)?;
+                if bytes.len() as u64 != size {
+                    return refuse("whose contents are cut off");
+                }
                 members.push(ControlMember {
                     name,
                     bytes,
@@ -98,16 +139,21 @@ impl Deb {
     }
 
     /// The data archive, unpacked as it is read.
-    pub fn data(&self) -> Result<tar::Archive<Box<dyn Read + '_>>> {
-        self.data_bytes().map(tar::Archive::new)
+    pub fn data(&self) -> Result<Tarball<'_>> {
+        self.data_bytes().map(|bytes| self.decoded(bytes))
     }
 
     /// The data archive as it is decoded.
     pub fn data_bytes(&self) -> Result<Box<dyn Read + '_>> {
         let (compression, range) = &self.data;
         compression
-            .reader(&self.bytes[range.clone()], DATA_LIMIT)
+            .reader(&self.bytes[range.clone()], with_headers(self.limits))
             .map_err(|error| self.error(&error))
+    }
+
+    /// What [`Deb::data_bytes`] gave, read under the limits of this .deb.
+    pub fn decoded<'b>(&self, bytes: Box<dyn Read + 'b>) -> Tarball<'b> {
+        Tarball::new(bytes, self.limits)
     }
 
     /// Frees the memory that the archive takes; from then on it is empty.
@@ -121,6 +167,13 @@ impl Deb {
     pub fn error(&self, error: &io::Error) -> Error {
         Error::malformed(format!("the .deb of {}", self.what), error.to_string())
     }
+}
+
+/// How many bytes of tar archive these limits can take: headers and fillers are up to two blocks
+/// an entry, and a long name is up to ten.
+fn with_headers(limits: Limits) -> u64 {
+    let around = 2 * 1024 * u64::from(limits.entries);
+    limits.bytes.saturating_add(around)
 }
 
 /// The modification time of an entry; what does not fit counts as 1970.
@@ -182,7 +235,7 @@ mod tests {
             let paths: Vec<String> = archive
                 .entries()
                 .unwrap()
-                .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+                .map(|entry| String::from_utf8(entry.unwrap().name).unwrap())
                 .collect();
             assert!(
                 paths.iter().any(|path| path.ends_with("usr/bin/hello")),

@@ -4,6 +4,9 @@
 
 use crate::{Error, Result};
 
+/// No stanza has more fields; the longest ones of Debian have some forty.
+const FIELDS: usize = 256;
+
 /// One stanza. Field names compare without regard to case; a field given twice is refused when
 /// the stanza is read, because two readers may then disagree about its meaning.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -106,6 +109,9 @@ impl<'t> Stanzas<'t> {
             }
             if stanza.get(name).is_some() {
                 return Err(self.error("a field given twice"));
+            }
+            if stanza.fields.len() == FIELDS {
+                return Err(self.error(&format!("a stanza of more than {FIELDS} fields")));
             }
             stanza.fields.push((name, value.trim_ascii()));
         }

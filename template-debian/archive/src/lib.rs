@@ -30,6 +30,7 @@ pub mod release;
 pub mod resolve;
 pub mod selection;
 pub mod source;
+pub mod tarball;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod unpack;

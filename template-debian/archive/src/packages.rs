@@ -57,7 +57,7 @@ impl<'t> Index<'t> {
     }
 
     /// The same for a suite that is not the base one. Those come after it, and have no say in what
-    /// a base system is: their packages have the priority that the base suite gives them.
+    /// a base system is: what is required, important or essential there is so by the base suite.
     pub fn add_from(&mut self, text: &'t str, what: &'t str, origin: usize) -> Result<()> {
         for stanza in deb822::stanzas(text, what) {
             let mut package = read(&stanza?, what)?;
@@ -69,6 +69,7 @@ impl<'t> Index<'t> {
                     None if matches!(package.priority, "required" | "important") => "optional",
                     None => package.priority,
                 };
+                package.essential = base.is_some_and(|base| base.essential);
             }
             self.by_name
                 .entry(package.name)

@@ -88,6 +88,10 @@ impl Release {
                     .split_ascii_whitespace()
                     .any(|word| word == "Packages")
             });
+        let section = stanza.get("SHA256").filter(|section| !section.is_empty());
+        let section = section.ok_or_else(|| {
+            bad("it has no SHA256 section, and weaker hashes can be forged".to_owned())
+        })?;
         Ok(Self {
             suite: plain("Suite")?,
             codename: plain("Codename")?,
@@ -98,7 +102,7 @@ impl Release {
             all_is_separate: listed && !in_others,
             architectures,
             components: words("Components"),
-            indices: indices(stanza.get("SHA256").unwrap_or_default(), what)?,
+            indices: indices(section, what)?,
         })
     }
 
@@ -182,7 +186,13 @@ fn indices(section: &str, what: &str) -> Result<BTreeMap<String, (u64, String)>>
                 ));
             }
         };
-        indices.insert(entry.0, entry.1);
+        let (path, index) = entry;
+        if let Some(other) = indices.insert(path.clone(), index.clone())
+            && other != index
+        {
+            let reason = format!("its SHA256 section has {path} twice, with different hashes");
+            return Err(Error::malformed(what, reason));
+        }
     }
     Ok(indices)
 }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Error, Result,
-    compression::Compression,
+    compression::{Compression, amount},
     date,
     openpgp::{Signed, Verifier},
     packages::{Package, is_archive_path},
@@ -23,8 +23,11 @@ pub use repository::{Repositories, Source};
 /// No InRelease file is larger: 4 MiB (Debian's have 140 KB).
 const INRELEASE_LIMIT: u64 = 4 << 20;
 
-/// No Packages file is larger when unpacked: 1 GiB (Debian's main has 60 MB).
-const PACKAGES_LIMIT: u64 = 1 << 30;
+/// No Packages file is larger when unpacked: 256 MiB (Debian's main has 60 MB).
+const PACKAGES_LIMIT: u64 = 256 << 20;
+
+/// No file is larger, whatever an archive says of it: 4 GiB. A .deb is read into memory.
+const DOWNLOAD_LIMIT: u64 = 4 << 30;
 
 /// Which suite of which mirrors is wanted.
 #[derive(Debug, Clone, Default)]
@@ -314,6 +317,16 @@ impl Suite {
 
 /// Fetches files whose hashes are known: as many paths as downloads, in order.
 pub fn fetch(host: &dyn Host, downloads: &[Download]) -> Result<Vec<PathBuf>> {
+    if let Some(large) = downloads.iter().find(|one| one.size > DOWNLOAD_LIMIT) {
+        let size = amount(large.size);
+        return Err(Error::malformed(
+            &large.label,
+            format!(
+                "the archive says it has {size}; no file may have more than {}",
+                amount(DOWNLOAD_LIMIT)
+            ),
+        ));
+    }
     let paths = host.fetch(downloads)?;
     if paths.len() != downloads.len() {
         let error = TemplateError::failed("the host handed on another number of files");
@@ -389,5 +402,7 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+#[cfg(test)]
+mod attacks;
 #[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@ fn mirror() -> Mirror {
         .package(DebBuilder::new("data", "2"))
 }
 
-fn wanted(suite: &str) -> Wanted {
+pub(super) fn wanted(suite: &str) -> Wanted {
     Wanted {
         mirrors: vec![ADDRESS.to_owned()],
         suite: suite.to_owned(),

@@ -19,6 +19,9 @@ pub struct DebBuilder {
     control: Vec<(String, Vec<u8>, u32)>,
     entries: Vec<Entry>,
     compression: Compression,
+    data: Option<Vec<u8>>,
+    members: Vec<(String, Vec<u8>)>,
+    archived_as: Option<(String, String, String)>,
 }
 
 #[derive(Debug, Clone)]
@@ -43,6 +46,9 @@ impl DebBuilder {
             control: Vec::new(),
             entries: Vec::new(),
             compression: Compression::Xz,
+            data: None,
+            members: Vec::new(),
+            archived_as: None,
         }
     }
 
@@ -120,6 +126,33 @@ impl DebBuilder {
         )
     }
 
+    /// The same package with an entry of any sort, its name and target written as they are.
+    #[must_use]
+    pub fn raw_kind(self, path: &str, kind: tar::EntryType, target: &str) -> Self {
+        self.entry(path, kind, b"", target, 0o644, true)
+    }
+
+    /// The same package with this tar archive for its data.
+    #[must_use]
+    pub fn data_tar(mut self, archive: impl Into<Vec<u8>>) -> Self {
+        self.data = Some(archive.into());
+        self
+    }
+
+    /// The same package with these bytes for a member such as `data.tar.xz`, whatever they are.
+    #[must_use]
+    pub fn member(mut self, name: &str, bytes: impl Into<Vec<u8>>) -> Self {
+        self.members.push((name.to_owned(), bytes.into()));
+        self
+    }
+
+    /// The same package, which the archive's list and the file's name say is another one.
+    #[must_use]
+    pub fn archived_as(mut self, name: &str, version: &str, arch: &str) -> Self {
+        self.archived_as = Some((name.to_owned(), version.to_owned(), arch.to_owned()));
+        self
+    }
+
     fn entry(
         mut self,
         path: &str,
@@ -142,12 +175,14 @@ impl DebBuilder {
 
     /// Its file's name in the archive.
     pub fn file_name(&self) -> String {
-        format!("{}_{}_{}.deb", self.name, self.version, self.arch)
+        let (name, version, arch) = self.identity();
+        format!("{name}_{version}_{arch}.deb")
     }
 
     /// Whether the list of this architecture has it.
     pub fn is_for(&self, arch: &str) -> bool {
-        self.arch == arch || self.arch == "all"
+        let of = self.identity().2;
+        of == arch || of == "all"
     }
 
     /// Its stanza in a Packages file, its file lying in the archive's root.
@@ -157,7 +192,7 @@ impl DebBuilder {
 
     /// Its stanza in a Packages file, its file lying in `directory` (with a `/` at its end).
     pub fn stanza_in(&self, directory: &str, deb: &[u8]) -> String {
-        let mut stanza = self.fields_text();
+        let mut stanza = self.fields_text(self.identity());
         let _ = write!(
             stanza,
             "Filename: {directory}{}\nSize: {}\nSHA256: {}\n\n",
@@ -170,7 +205,8 @@ impl DebBuilder {
 
     /// The .deb.
     pub fn build(self) -> Vec<u8> {
-        let control_text = self.fields_text() + "Description: made up for a test\n";
+        let own = (&*self.name, &*self.version, &*self.arch);
+        let control_text = self.fields_text(own) + "Description: made up for a test\n";
         let mut control = tar::Builder::new(Vec::new());
         let members = std::iter::once(("control".to_owned(), control_text.into_bytes(), 0o644));
         for (name, contents, mode) in members.chain(self.control) {
@@ -192,8 +228,10 @@ impl DebBuilder {
             Compression::Zstd => ".zst",
         };
         let control = control.into_inner().expect("tar into memory");
-        let data = data.into_inner().expect("tar into memory");
-        ar(&[
+        let data = self
+            .data
+            .unwrap_or_else(|| data.into_inner().expect("tar into memory"));
+        let mut members = vec![
             ("debian-binary".to_owned(), b"2.0\n".to_vec()),
             (
                 format!("control.tar{extension}"),
@@ -203,14 +241,30 @@ impl DebBuilder {
                 format!("data.tar{extension}"),
                 compress(self.compression, &data),
             ),
-        ])
+        ];
+        for (name, bytes) in self.members {
+            let stem = |name: &str| name.split('.').next().map(str::to_owned);
+            match members
+                .iter()
+                .position(|(other, _)| stem(other) == stem(&name))
+            {
+                Some(index) => members[index] = (name, bytes),
+                None => members.push((name, bytes)),
+            }
+        }
+        ar(&members)
     }
 
-    fn fields_text(&self) -> String {
-        let mut text = format!(
-            "Package: {}\nVersion: {}\nArchitecture: {}\n",
-            self.name, self.version, self.arch
-        );
+    /// Name, version and architecture, as the archive knows them.
+    fn identity(&self) -> (&str, &str, &str) {
+        match &self.archived_as {
+            Some((name, version, arch)) => (name, version, arch),
+            None => (&self.name, &self.version, &self.arch),
+        }
+    }
+
+    fn fields_text(&self, (name, version, arch): (&str, &str, &str)) -> String {
+        let mut text = format!("Package: {name}\nVersion: {version}\nArchitecture: {arch}\n");
         for (name, value) in &self.fields {
             let _ = writeln!(text, "{name}: {value}");
         }
@@ -235,6 +289,26 @@ pub fn compress(kind: Compression, bytes: &[u8]) -> Vec<u8> {
         }
         Compression::Zstd => zstd::encode_all(bytes, 1).expect("zstd into memory"),
     }
+}
+
+/// A tar header, for archives that are made by hand; `size` need not be true.
+pub fn tar_header(name: &str, kind: tar::EntryType, size: u64) -> Vec<u8> {
+    let mut header = header(kind, 0, 0o644);
+    header.set_size(size);
+    set_name(&mut header, name);
+    header.set_cksum();
+    header.as_bytes().to_vec()
+}
+
+/// `prefix`, and after it `zeros` MiB of zeros, compressed: small to have, large to read. What
+/// follows the prefix is put together of streams of 64 MiB, which all decoders read as one.
+pub fn bomb(kind: Compression, prefix: &[u8], zeros: usize) -> Vec<u8> {
+    let mut out = compress(kind, prefix);
+    let piece = compress(kind, &vec![0; 64 << 20]);
+    for _ in 0..zeros.div_ceil(64) {
+        out.extend_from_slice(&piece);
+    }
+    out
 }
 
 fn header(kind: tar::EntryType, size: usize, mode: u32) -> tar::Header {
@@ -296,7 +370,8 @@ fn set_name(header: &mut tar::Header, name: &str) {
     field[..name.len()].copy_from_slice(name.as_bytes());
 }
 
-fn ar(members: &[(String, Vec<u8>)]) -> Vec<u8> {
+/// An ar archive of these members.
+pub fn ar(members: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut out = b"!<arch>\n".to_vec();
     for (name, contents) in members {
         let size = contents.len();

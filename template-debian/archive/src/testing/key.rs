@@ -3,12 +3,12 @@
 use pgp::{
     composed::{
         ArmorOptions, CleartextSignedMessage, DsaKeySize, KeyType, SecretKeyParamsBuilder,
-        SignedKeyDetails, SignedPublicKey,
+        SignedKeyDetails, SignedPublicKey, SignedPublicSubKey, SubkeyParamsBuilder,
     },
     crypto::{hash::HashAlgorithm, public_key::PublicKeyAlgorithm, rsa},
     packet::{
-        KeyFlags, PubKeyInner, PublicKey, SecretKey, Signature, SignatureConfig, SignatureType,
-        Subpacket, SubpacketData, UserId,
+        KeyFlags, PubKeyInner, PublicKey, SecretKey, SecretSubkey, Signature, SignatureConfig,
+        SignatureType, Subpacket, SubpacketData, UserId,
     },
     ser::Serialize,
     types::{
@@ -30,6 +30,22 @@ pub struct Key {
     signs_at: Option<i64>,
     hash: HashAlgorithm,
     certified_over: HashAlgorithm,
+    subkey: Option<(SecretSubkey, Binding)>,
+}
+
+/// How a subkey, which then makes all signatures, belongs to its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Binding {
+    /// As it should.
+    Good,
+    /// Not at all: it was put beside the key.
+    None,
+    /// Without the signature by the subkey, so that it may be somebody else's.
+    OneSided,
+    /// Not for signing.
+    WithoutSignFlag,
+    /// Taken back.
+    Revoked,
 }
 
 impl Key {
@@ -67,6 +83,33 @@ impl Key {
             signs_at: None,
             hash: HashAlgorithm::Sha512,
             certified_over: HashAlgorithm::Sha512,
+            subkey: None,
+        }
+    }
+
+    /// A fresh key with a subkey, which makes the signatures.
+    pub fn with_subkey(binding: Binding) -> Self {
+        let key = Self::generate();
+        let subkey = SubkeyParamsBuilder::default()
+            .key_type(KeyType::Ed25519Legacy)
+            .can_sign(true)
+            .created_at(timestamp(key.created))
+            .build()
+            .expect("fixed parameters");
+        let mut pair = SecretKeyParamsBuilder::default()
+            .key_type(KeyType::Ed25519Legacy)
+            .can_certify(true)
+            .created_at(timestamp(key.created))
+            .primary_user_id("made up for a test".to_owned())
+            .subkeys(vec![subkey])
+            .build()
+            .expect("fixed parameters")
+            .generate(rand::thread_rng())
+            .expect("a key");
+        let subkey = pair.secret_subkeys.remove(0).key;
+        Self {
+            subkey: Some((subkey, binding)),
+            ..key
         }
     }
 
@@ -199,7 +242,46 @@ impl Key {
             vec![SignedUser::new(id, vec![own])],
             vec![],
         );
-        SignedPublicKey::new(public.clone(), details, vec![])
+        let subkeys = self.subkey.as_ref().map(|(sub, how)| self.bind(sub, *how));
+        SignedPublicKey::new(public.clone(), details, subkeys.into_iter().collect())
+    }
+
+    fn bind(&self, sub: &SecretSubkey, how: Binding) -> SignedPublicSubKey {
+        let (public, password) = (self.secret.public_key(), Password::empty());
+        let sha512 = HashAlgorithm::Sha512;
+        let mut flags = KeyFlags::default();
+        flags.set_sign(how != Binding::WithoutSignFlag);
+        let mut packets = vec![SubpacketData::KeyFlags(flags)];
+        if how != Binding::OneSided {
+            let mut config =
+                SignatureConfig::v4(SignatureType::KeyBinding, sub.algorithm(), sha512);
+            config.hashed_subpackets = vec![
+                Subpacket::regular(SubpacketData::SignatureCreationTime(timestamp(
+                    self.created,
+                )))
+                .expect("a subpacket"),
+            ];
+            let back = config
+                .sign_primary_key_binding(sub, sub.public_key(), &password, public)
+                .expect("a back signature");
+            packets.push(SubpacketData::EmbeddedSignature(Box::new(back)));
+        }
+        let sign = |kind, packets| {
+            self.config(kind, sha512, self.created, packets)
+                .sign_subkey_binding(&self.secret, public, &password, sub.public_key())
+                .expect("a binding")
+        };
+        let mut signatures = Vec::new();
+        if how != Binding::None {
+            signatures.push(sign(SignatureType::SubkeyBinding, packets));
+        }
+        if how == Binding::Revoked {
+            signatures.push(sign(SignatureType::SubkeyRevocation, vec![]));
+        }
+        SignedPublicSubKey {
+            key: sub.public_key().clone(),
+            signatures,
+        }
     }
 
     fn config(
@@ -223,9 +305,18 @@ impl Key {
 
     fn sign(&self, text: &str) -> Signature {
         let at = self.signs_at.unwrap_or_else(date::now);
-        self.config(SignatureType::Text, self.hash, at, vec![])
-            .sign(&self.secret, &Password::empty(), text.as_bytes())
-            .expect("a signature")
+        let mut config = self.config(SignatureType::Text, self.hash, at, vec![]);
+        let (password, text) = (Password::empty(), text.as_bytes());
+        let signed = match &self.subkey {
+            None => config.sign(&self.secret, &password, text),
+            Some((sub, _)) => {
+                config.pub_alg = sub.algorithm();
+                let issuer = SubpacketData::IssuerFingerprint(sub.fingerprint());
+                config.hashed_subpackets[1] = Subpacket::regular(issuer).expect("a subpacket");
+                config.sign(sub, &password, text)
+            }
+        };
+        signed.expect("a signature")
     }
 }
 

@@ -9,8 +9,10 @@ mod host;
 mod key;
 mod mirror;
 
-pub use deb::{DebBuilder, compress};
+pub use deb::{DebBuilder, ar, bomb, compress, tar_header};
 #[cfg(test)]
 pub(crate) use host::{ADDRESS, MemoryHost};
-pub use key::{Key, keyring, sign_cleartext};
+pub use key::{Binding, Key, keyring, sign_cleartext};
 pub use mirror::{BuiltMirror, Mirror};
+/// Kinds of tar entries.
+pub use tar::EntryType;

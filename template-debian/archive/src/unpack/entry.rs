@@ -1,15 +1,17 @@
 //! One entry of a package's data archive, on its way into the tree.
 
 use std::{
+    ffi::OsString,
     io::{self, Read},
-    path::{Path, PathBuf},
+    os::unix::ffi::OsStringExt,
+    path::{Component, Path, PathBuf},
 };
 
 use md5::{Digest, Md5};
 use sampan_core::rootfs::{Kind, Metadata, Placer, RootfsError};
 
 use super::merged;
-use crate::{deb::mtime, source::hex};
+use crate::{deb::mtime, source::hex, tarball};
 
 /// An entry whose header is read and whose contents are not.
 pub(super) struct Entry<'e, 'a, R: Read> {
@@ -21,16 +23,28 @@ pub(super) struct Entry<'e, 'a, R: Read> {
     pub metadata: Metadata,
     kind: tar::EntryType,
     target: PathBuf,
-    reader: &'e mut tar::Entry<'a, R>,
+    reader: &'e mut tarball::Entry<'a, R>,
 }
 
 impl<'e, 'a, R: Read> Entry<'e, 'a, R> {
-    /// Reads the header. Whether the name may be used at all is the placer's to say.
-    pub(super) fn read(reader: &'e mut tar::Entry<'a, R>) -> io::Result<Self> {
-        let name = reader.path()?.into_owned();
-        let text = name
-            .to_str()
-            .ok_or_else(|| io::Error::other("it has a file name that is not UTF-8"))?;
+    /// Reads the header, and refuses names that the tree or dpkg's lists cannot hold.
+    pub(super) fn read(reader: &'e mut tarball::Entry<'a, R>) -> io::Result<Self> {
+        let shown = || {
+            String::from_utf8_lossy(&reader.name)
+                .escape_debug()
+                .to_string()
+        };
+        let bad = |reason| io::Error::other(format!("its file name `{}` {reason}", shown()));
+        let text = std::str::from_utf8(&reader.name).map_err(|_| bad("is not UTF-8"))?;
+        if text.contains(char::is_control) {
+            return Err(bad("has a control character"));
+        }
+        if Path::new(text)
+            .components()
+            .any(|c| c == Component::ParentDir)
+        {
+            return Err(bad("leads out of the tree"));
+        }
         let plain = text.trim_start_matches("./").trim_start_matches('/');
         let plain = plain.trim_end_matches('/');
         let listed = match plain {
@@ -51,7 +65,7 @@ impl<'e, 'a, R: Read> Entry<'e, 'a, R> {
         Ok(Self {
             path: merged(Path::new(plain)),
             kind: header.entry_type(),
-            target: reader.link_name()?.map(Into::into).unwrap_or_default(),
+            target: OsString::from_vec(reader.target.clone()).into(),
             listed,
             metadata,
             reader,

@@ -26,6 +26,7 @@ use crate::{
     dpkg_database::{Record, check_identity, declared_conffiles},
     packages::Package,
     relation,
+    tarball::Tarball,
 };
 
 /// A package and its .deb, already verified.
@@ -107,9 +108,9 @@ impl Contents {
         self.data.as_ref().map_or(0, Vec::len) as u64
     }
 
-    fn archive(&self) -> Result<tar::Archive<Box<dyn Read + '_>>> {
+    fn archive(&self) -> Result<Tarball<'_>> {
         match &self.data {
-            Some(data) => Ok(tar::Archive::new(Box::new(&data[..]))),
+            Some(data) => Ok(self.deb.decoded(Box::new(&data[..]))),
             None => self.deb.data(),
         }
     }
@@ -328,6 +329,9 @@ fn merged(path: &Path) -> PathBuf {
         _ => path.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod attacks;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use super::*;
 use crate::{
     source::hex,
-    testing::{Key, keyring, sign_cleartext},
+    testing::{Binding, Key, keyring, sign_cleartext},
 };
 
 const TEXT: &str = "Suite: stable\n- a line with a dash\n";
@@ -206,6 +206,77 @@ fn concessions_are_for_age_and_weakness_only() {
     }
     // What needs nothing given up says so.
     assert_eq!(lenient(&Key::generate(), BOTH).unwrap(), "");
+}
+
+#[test]
+fn a_subkey_signs_only_when_both_keys_and_its_flags_say_so() {
+    let key = Key::with_subkey(Binding::Good);
+    let message = sign_cleartext(TEXT, std::slice::from_ref(&key));
+    assert!(verify(&message, &[key]).is_ok());
+    for (binding, words) in [
+        // rpgp drops what nothing binds.
+        (Binding::None, "not in the keyring"),
+        (Binding::OneSided, "no back signature"),
+        (Binding::WithoutSignFlag, "not a signing key"),
+        (Binding::Revoked, "revoked by its owner"),
+    ] {
+        let error = refusal(Key::with_subkey(binding));
+        assert!(error.contains(words), "{binding:?}: {error}");
+    }
+    let expired = Key::with_subkey(Binding::Good).expires(date::now() - DAY);
+    assert!(refusal(expired).contains("its primary key: expired on"));
+    let revoked = Key::with_subkey(Binding::Good).revoked();
+    assert!(refusal(revoked).contains("its primary key: revoked"));
+}
+
+#[test]
+fn armor_headers_say_nothing_of_what_is_signed() {
+    let key = Key::generate();
+    let message = String::from_utf8(sign_cleartext(TEXT, std::slice::from_ref(&key))).unwrap();
+    let with = |header: &str| message.replacen("Hash: SHA512\n", header, 1);
+    assert_ne!(with(""), message, "the message names its hash");
+    for header in [
+        "Hash: SHA512\nSuite: evil\n",
+        "Suite: evil\n",
+        "Hash: SHA512\n \nSuite: evil\n",
+        "Hash: SHA512\n\nSuite: evil\n",
+        "Hash: SHA512\n\r\nSuite: evil\n",
+        "Hash: SHA512\nComment: x\n",
+        "NotDashEscaped: You need GnuPG\nHash: SHA512\n",
+    ] {
+        let result = verify(with(header).as_bytes(), std::slice::from_ref(&key));
+        assert!(result.is_err(), "{header:?} gave {result:?}");
+    }
+    // A wrong or missing Hash header is not signed and changes nothing: the signature itself
+    // says which hash it is over.
+    for header in ["", "Hash: MD5\n", "Hash: SHA1\n", "Hash: SHA1,SHA512\n"] {
+        if let Ok(text) = verify(with(header).as_bytes(), std::slice::from_ref(&key)) {
+            assert_eq!(text.trim_end(), TEXT.trim_end(), "{header:?}");
+        }
+    }
+}
+
+#[test]
+fn bytes_around_or_between_the_parts_are_refused() {
+    let key = Key::generate();
+    let good = String::from_utf8(sign_cleartext(TEXT, std::slice::from_ref(&key))).unwrap();
+    let begin = "-----BEGIN PGP SIGNATURE-----";
+    for message in [
+        good.replacen(begin, &format!("Suite: evil\n{begin}"), 1),
+        good.replacen(begin, &format!("\n{begin}"), 1),
+        good.replacen("Suite", "\u{feff}Suite", 1),
+        good.replacen("- - a line", "- a line", 1),
+        format!("\u{feff}{good}"),
+        format!("\n\nSuite: evil\n\n{good}"),
+        format!("{good}\u{0}"),
+        format!("{good}-----BEGIN PGP SIGNED MESSAGE-----\n\nSuite: evil\n"),
+    ] {
+        let result = verify(message.as_bytes(), std::slice::from_ref(&key));
+        match result {
+            Err(_) => {}
+            Ok(text) => assert_eq!(text.trim_end(), TEXT.trim_end(), "of {message:?}"),
+        }
+    }
 }
 
 #[test]

@@ -137,13 +137,16 @@ fn equal_versions_come_from_the_base_suite() {
 #[test]
 fn what_only_another_suite_has_makes_no_base_system_larger() {
     let key = Key::generate();
-    let extra = DebBuilder::new("extra", "1").field("Priority", "required");
+    let extra = DebBuilder::new("extra", "1")
+        .field("Priority", "required")
+        .field("Essential", "yes");
     let security = beside(&key, "security").package(extra).build();
     let host = MemoryHost::new(base(&key).build().and(security));
     let archive = open(&host, &companions(Beside::Never, Beside::Auto)).unwrap();
     let texts = archive.packages(&host).unwrap();
     let index = index(&texts).unwrap();
-    assert_eq!(index.last("extra").unwrap().priority, "optional");
+    let extra = index.last("extra").unwrap();
+    assert_eq!((extra.priority, extra.essential), ("optional", false));
 }
 
 #[test]
