@@ -12,6 +12,7 @@ mod debian;
 mod deliver;
 mod exact;
 mod images;
+mod lock;
 mod mistakes;
 mod oracle;
 mod output;

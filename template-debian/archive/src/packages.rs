@@ -184,7 +184,7 @@ pub(crate) const FIELDS: [&str; 16] = [
     "SHA256",
 ];
 
-fn read<'t>(stanza: &deb822::Stanza<'t>, what: &str) -> Result<Package<'t>> {
+pub(crate) fn read<'t>(stanza: &deb822::Stanza<'t>, what: &str) -> Result<Package<'t>> {
     let name = stanza.get("Package").unwrap_or_default();
     if !is_package_name(name) {
         let name = name.escape_debug();

@@ -4,7 +4,10 @@ mod archive;
 mod excerpt;
 mod repository;
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use sampan_core::{Download, ErrorKind, Host, Level, TemplateError};
 use sha2::{Digest, Sha256};
@@ -63,6 +66,8 @@ pub struct Suite {
     pub directory: String,
     /// SHA-256 of the signed text.
     pub signed_sha256: String,
+    /// Whether its mirror answers as fast as a disk.
+    pub(crate) is_near: bool,
 }
 
 /// The text of one Packages file.
@@ -182,7 +187,9 @@ impl Suite {
     ) -> Result<Self> {
         let url = format!("{mirror}/dists/{directory}/InRelease");
         let now = date::now();
+        let begun = Instant::now();
         let message = host.fetch_unverified(&url, INRELEASE_LIMIT)?;
+        let is_near = is_near(message.len(), begun.elapsed());
         let Signed {
             text: signed,
             conceded,
@@ -212,6 +219,7 @@ impl Suite {
             wanted: wanted.clone(),
             release,
             directory: directory.to_owned(),
+            is_near,
             signed_sha256: hex(&Sha256::digest(signed.as_bytes())),
         })
     }
@@ -275,11 +283,12 @@ impl Suite {
             None => PACKAGES_LIMIT,
         };
         let base = format!("dists/{}", self.directory);
-        for (extension, compression) in [
-            (".xz", Compression::Xz),
-            (".gz", Compression::Gzip),
-            ("", Compression::None),
-        ] {
+        // A list as .gz is a third larger and decoded in half the time.
+        let (first, second) = match self.is_near {
+            true => ((".gz", Compression::Gzip), (".xz", Compression::Xz)),
+            false => ((".xz", Compression::Xz), (".gz", Compression::Gzip)),
+        };
+        for (extension, compression) in [first, second, ("", Compression::None)] {
             let path = format!("{plain}{extension}");
             let Some((size, sha256)) = self.release.indices.get(&path) else {
                 continue;
@@ -314,6 +323,12 @@ impl Suite {
             hint: None,
         })
     }
+}
+
+/// Whether a mirror is so near that what it sends costs less time than decoding it: on this machine
+/// or in its network. At 10 MB/s the larger list costs as much as it saves.
+fn is_near(bytes: usize, took: Duration) -> bool {
+    bytes as f64 / took.as_secs_f64().max(1e-6) > 10e6
 }
 
 /// Fetches files whose hashes are known: as many paths as downloads, in order.
