@@ -44,6 +44,7 @@ impl Template for Debian {
         rootfs: &Rootfs,
         host: &dyn Host,
     ) -> Result<BuildOutcome, TemplateError> {
+        request.check_runnable()?;
         let archive = options::open(request, host)?;
         for suite in archive.suites() {
             host.info(&format!(
