@@ -84,6 +84,9 @@ impl Drop for Interpreters {
 /// Builds minbase into a directory.
 fn build(env: &TestEnvironment, suite: &str, arch: &str, tree: &Path) -> Ran {
     let suite = format!("suite={suite}");
+    // Of an architecture that few ask for, mirrors in between hold lists of the security archive
+    // that are older than its Release.
+    let security = format!("security={}", arch != "i386");
     let tree = tree.to_str().unwrap();
     let arguments = [
         "image",
@@ -92,6 +95,8 @@ fn build(env: &TestEnvironment, suite: &str, arch: &str, tree: &Path) -> Ran {
         "debian",
         "-o",
         &suite,
+        "-o",
+        &security,
         "-o",
         "variant=minbase",
         "--arch",
@@ -134,6 +139,7 @@ fn arm64_is_built_through_an_emulator() {
     assert_eq!(machine_of(&tree.join("usr/bin/dpkg")), 183);
 }
 
+#[cfg(target_arch = "x86_64")]
 #[test]
 fn i386_is_built_on_amd64_as_it_is() {
     let env = TestEnvironment::new();
