@@ -33,6 +33,7 @@ pub fn description() -> Description {
             "Packages that are never chosen; what needs one is installed without it or not at all",
         ),
         options::components(),
+        crate::locked::option(),
     ];
     description.options.extend(options::archive());
     description.options.extend(options::repository());

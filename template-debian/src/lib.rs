@@ -10,15 +10,17 @@ mod configure;
 mod description;
 mod guest;
 mod identity;
+mod locked;
 
 use sampan_core::{
     BuildOutcome, ConfigureOutcome, ContainerRequest, Description, Host, Request, Rootfs, Template,
     TemplateError,
 };
 use sampan_debian_archive::{
-    bootstrap::bootstrap,
-    options,
+    bootstrap::{bootstrap, bootstrap_locked},
+    lock, options,
     selection::{Choice, Variant},
+    source::Archive,
 };
 
 /// The template `debian`.
@@ -35,6 +37,9 @@ impl Template for Debian {
         request: &Request,
         host: &dyn Host,
     ) -> Result<Option<String>, TemplateError> {
+        if let Some(text) = locked::text(&request.options)? {
+            return Ok(Some(lock::fingerprint(&text)));
+        }
         options::open(request, host).map(|archive| Some(archive.fingerprint()))
     }
 
@@ -45,6 +50,16 @@ impl Template for Debian {
         host: &dyn Host,
     ) -> Result<BuildOutcome, TemplateError> {
         request.check_runnable()?;
+        if let Some(text) = locked::text(&request.options)? {
+            let lock = locked::read(&text, request)?;
+            host.info(&format!(
+                "{} packages of a lock",
+                lock.selection.iter().count()
+            ));
+            let outcome = bootstrap_locked(host, rootfs, &lock)?;
+            write_sources(rootfs, &lock.archive, request, host)?;
+            return Ok(outcome);
+        }
         let archive = options::open(request, host)?;
         for suite in archive.suites() {
             host.info(&format!(
@@ -60,12 +75,10 @@ impl Template for Debian {
         let choice = Choice {
             include: &request.options.list("include"),
             exclude: &request.options.list("exclude"),
+            asked: &locked::asked(&request.options)?,
         };
         let outcome = bootstrap(host, rootfs, &archive, variant, &choice)?;
-        apt::write_sources(rootfs, &archive, request.options.get("keyring"), host)?;
-        if let Some(repositories) = options::repositories(&request.options)? {
-            apt::write_repositories(rootfs, &repositories)?;
-        }
+        write_sources(rootfs, &archive, request, host)?;
         Ok(outcome)
     }
 
@@ -81,6 +94,19 @@ impl Template for Debian {
     fn check(&self, rootfs: &Rootfs) -> Result<Vec<String>, TemplateError> {
         check::check(rootfs)
     }
+}
+
+fn write_sources(
+    rootfs: &Rootfs,
+    archive: &Archive,
+    request: &Request,
+    host: &dyn Host,
+) -> Result<(), TemplateError> {
+    apt::write_sources(rootfs, archive, request.options.get("keyring"), host)?;
+    if let Some(repositories) = options::repositories(&request.options)? {
+        apt::write_repositories(rootfs, &repositories)?;
+    }
+    Ok(())
 }
 
 sampan_core::export_template!(Debian);

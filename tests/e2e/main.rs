@@ -13,6 +13,7 @@ mod deliver;
 mod exact;
 mod foreign;
 mod images;
+mod lock;
 mod mistakes;
 mod oracle;
 mod output;

@@ -169,7 +169,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .unwrap_or_default();
     let choice = Choice {
         include: &include,
-        exclude: &[],
+        ..Choice::default()
     };
     let outcome = bootstrap(&host, &tree, &archive, variant, &choice)?;
     host.say(&format!("{} packages", outcome.packages.len()));

@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let choice = Choice {
         include: &split_list(include),
         exclude: &split_list(exclude),
+        asked: &[],
     };
     let selection = Selection::new(&index, variant, &choice, false)?;
     for package in selection.iter() {

@@ -11,6 +11,7 @@ use crate::{
     Result, clean,
     configure::Configurer,
     dpkg_database,
+    lock::{self, Lock},
     packages::{Index, Package},
     selection::{Choice, Selection, Variant},
     source::{Archive, PackagesText},
@@ -34,19 +35,51 @@ pub fn bootstrap(
     clock.stage("metadata");
     let https = archive.is_https();
     let selection = Selection::new(&index, variant, choice, https)?;
+    clock.stage("resolve");
+    fill(host, rootfs, archive, &selection, &mut clock)?;
+    Ok(BuildOutcome {
+        fingerprint: archive.fingerprint(),
+        source_date_epoch: archive.date(),
+        packages: selection.iter().map(record).collect(),
+        lock: lock::write(archive, &selection, choice.asked),
+    })
+}
+
+/// Fills `rootfs` with exactly what a lock names. Only .debs are fetched.
+pub fn bootstrap_locked(host: &dyn Host, rootfs: &Rootfs, lock: &Lock<'_>) -> Result<BuildOutcome> {
+    let (archive, selection) = (&lock.archive, &lock.selection);
+    let mut clock = Clock::start(host);
+    fill(host, rootfs, archive, selection, &mut clock).map_err(|error| {
+        let downloads: Vec<Download> = selection.iter().map(|p| archive.download(p)).collect();
+        lock::explain(host, &downloads, error)
+    })?;
+    Ok(BuildOutcome {
+        fingerprint: lock::fingerprint(lock.text),
+        source_date_epoch: archive.date(),
+        packages: selection.iter().map(record).collect(),
+        lock: lock.text.to_owned(),
+    })
+}
+
+fn fill(
+    host: &dyn Host,
+    rootfs: &Rootfs,
+    archive: &Archive,
+    selection: &Selection<'_>,
+    clock: &mut Clock<'_>,
+) -> Result<()> {
     let mut stages = vec![selection.required.clone()];
     let batches = selection.batches()?;
     stages.extend(batches.into_iter().filter(|batch| !batch.is_empty()));
-    clock.stage("resolve");
-
     let epoch = archive.date();
     merge_usr(rootfs, &archive.base().wanted.arch)?;
     // What setup_etc of debootstrap leaves for the person to fill in.
     rootfs.write("etc/fstab", "# UNCONFIGURED FSTAB FOR BASE SYSTEM\n", 0o644)?;
     rootfs.write(POLICY, "#!/bin/sh\nexit 101\n", 0o755)?;
-    let dpkg = index.last("dpkg").map_or("1.22", |package| package.version);
+    let dpkg = selection.iter().find(|package| package.name == "dpkg");
+    let dpkg = dpkg.map_or("1.22", |package| package.version);
     let configurer = Configurer::new(host, rootfs, epoch, dpkg);
-    install(host, rootfs, archive, &stages, &configurer, &mut clock)?;
+    install(host, rootfs, archive, &stages, &configurer, clock)?;
     configurer.audit()?;
     rootfs.remove(POLICY)?;
     clean::clean(rootfs, epoch)?;
@@ -57,12 +90,7 @@ pub fn bootstrap(
     };
     Placer::new(rootfs, Existing::Keep).finish_directory("".as_ref(), &root)?;
     clock.stage("clean");
-    Ok(BuildOutcome {
-        fingerprint: archive.fingerprint(),
-        source_date_epoch: epoch,
-        packages: selection.iter().map(record).collect(),
-        lock: String::new(),
-    })
+    Ok(())
 }
 
 /// Downloads, unpacks and configures packages, each stage when the one before works.

@@ -60,7 +60,8 @@ impl Compression {
     }
 
     /// All that is in `bytes`, `limit` bytes at most.
-    pub fn read_all(self, bytes: &[u8], limit: u64) -> io::Result<Vec<u8>> {
+    #[cfg(test)]
+    pub(crate) fn read_all(self, bytes: &[u8], limit: u64) -> io::Result<Vec<u8>> {
         let mut all = Vec::new();
         self.reader(bytes, limit)?.read_to_end(&mut all)?;
         Ok(all)

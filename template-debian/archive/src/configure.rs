@@ -50,7 +50,7 @@ impl<'a> Configurer<'a> {
     /// Configures the packages without which nothing works. They are unpacked and in the
     /// database.
     pub fn required(&self, records: &[Record<'_>]) -> Result<()> {
-        self.preinsts(records, "/sbin/ldconfig\n")?;
+        self.preinsts(records)?;
         let has = |name: &str| records.iter().any(|record| record.package.name == name);
         // mawk's postinst makes the real link, and base-files' wants an awk before.
         let stand_in = has("mawk") && !self.rootfs.exists("usr/bin/awk");
@@ -86,7 +86,7 @@ impl<'a> Configurer<'a> {
 
     /// Configures a batch of the base set; all that is left when `names` is empty.
     pub fn base(&self, records: &[Record<'_>], all: bool) -> Result<()> {
-        self.preinsts(records, "")?;
+        self.preinsts(records)?;
         let options = [
             "--force-overwrite",
             "--force-confold",
@@ -166,20 +166,18 @@ impl<'a> Configurer<'a> {
     }
 
     /// Runs the preinst of each package that has one, all with a single command.
-    ///
-    /// `before` is what the command does first.
-    fn preinsts(&self, records: &[Record<'_>], before: &str) -> Result<()> {
+    fn preinsts(&self, records: &[Record<'_>]) -> Result<()> {
         let with: Vec<&Record<'_>> = records
             .iter()
             .filter(|record| record.member("preinst").is_some())
             .collect();
-        if with.is_empty() && before.is_empty() {
+        if with.is_empty() {
             return Ok(());
         }
         // A host that reads no status has descriptor 3 closed.
         let mut script = format!(
             "set -eu\ntell() {{ {{ echo \"$1\" >&3; }} 2>/dev/null || :; }}\n\
-             tell 'processing: preinst: '\n{before}export DPKG_MAINTSCRIPT_NAME=preinst DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1 \
+             tell 'processing: preinst: '\nexport DPKG_MAINTSCRIPT_NAME=preinst DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1 \
              DPKG_RUNNING_VERSION={} DPKG_ADMINDIR=/var/lib/dpkg DPKG_ROOT=\n\
              one() {{\n  tell \"processing: preinst: $1\"\n  mv \"/{WAITING}/$1\" /{CONTROL_DIRECTORY}\n  \
              DPKG_MAINTSCRIPT_PACKAGE=$1 DPKG_MAINTSCRIPT_ARCH=$2 \

@@ -21,6 +21,7 @@ pub mod deb;
 pub mod deb822;
 pub mod dpkg_database;
 mod error;
+pub mod lock;
 pub mod openpgp;
 pub mod options;
 pub mod packages;

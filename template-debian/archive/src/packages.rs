@@ -164,7 +164,27 @@ pub fn is_archive_path(path: &str) -> bool {
         && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
-fn read<'t>(stanza: &deb822::Stanza<'t>, what: &str) -> Result<Package<'t>> {
+/// The fields that [`Package`] is made of; of a list nothing else is kept.
+pub(crate) const FIELDS: [&str; 16] = [
+    "Package",
+    "Version",
+    "Architecture",
+    "Multi-Arch",
+    "Priority",
+    "Section",
+    "Essential",
+    "Pre-Depends",
+    "Depends",
+    "Provides",
+    "Conflicts",
+    "Breaks",
+    "Replaces",
+    "Filename",
+    "Size",
+    "SHA256",
+];
+
+pub(crate) fn read<'t>(stanza: &deb822::Stanza<'t>, what: &str) -> Result<Package<'t>> {
     let name = stanza.get("Package").unwrap_or_default();
     if !is_package_name(name) {
         let name = name.escape_debug();

@@ -34,6 +34,22 @@ pub struct Release {
 }
 
 impl Release {
+    /// What a lock file keeps of a Release: who it was and when, and no indices.
+    pub(crate) fn locked(suite: String, codename: String, date: i64) -> Self {
+        Self {
+            suite,
+            codename,
+            version: String::new(),
+            date,
+            valid_until: None,
+            acquire_by_hash: false,
+            all_is_separate: false,
+            architectures: Vec::new(),
+            components: Vec::new(),
+            indices: BTreeMap::new(),
+        }
+    }
+
     /// Reads the signed text; `what` names it in errors.
     pub fn parse(text: &str, what: &str) -> Result<Self> {
         let stanza = deb822::single(text, what)?;

@@ -68,6 +68,8 @@ pub struct Choice<'c> {
     pub include: &'c [&'c str],
     /// Packages that are never chosen.
     pub exclude: &'c [&'c str],
+    /// What the lock says was asked for.
+    pub asked: &'c [(String, String)],
 }
 
 /// The packages of a base system, in the two stages in which they are installed: programs in the

@@ -66,7 +66,7 @@ fn build(mirror: BuiltMirror, include: &[&str]) -> Built {
         Variant::Minbase,
         &Choice {
             include,
-            exclude: &[],
+            ..Choice::default()
         },
     );
     let outcome = outcome.map_err(TemplateError::from);

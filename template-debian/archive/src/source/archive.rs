@@ -98,6 +98,24 @@ impl Archive {
         Ok(Self { suites, own })
     }
 
+    /// The suites of a lock file, of which the first `own` are the distribution's. None when there
+    /// is no such suite.
+    pub(crate) fn locked(suites: Vec<Suite>, own: usize) -> Option<Self> {
+        (own > 0 && own <= suites.len()).then_some(Self { suites, own })
+    }
+
+    /// Makes every download try these mirrors before those that its suite has.
+    pub(crate) fn put_mirrors_first(&mut self, own: &[String], security: &[String]) {
+        for suite in self.suites.iter_mut().take(self.own) {
+            let first = match suite.name().ends_with("-security") {
+                true => security,
+                false => own,
+            };
+            suite.mirrors.retain(|mirror| !first.contains(mirror));
+            suite.mirrors.splice(0..0, first.iter().cloned());
+        }
+    }
+
     /// The suite that decides what a base system is.
     pub fn base(&self) -> &Suite {
         &self.suites[0]
