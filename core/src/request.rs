@@ -1,6 +1,6 @@
 //! What a template is asked, and what it answers.
 
-use crate::Options;
+use crate::{Options, TemplateError};
 
 /// The image that is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -10,6 +10,22 @@ pub struct Request {
     pub arch: String,
     /// Every option with a value: given by the person, or a default.
     pub options: Options,
+    /// Why the machine cannot run programs of `arch`, and what to do about it; `None` when it can,
+    /// or when the host does not say.
+    pub cannot_run: Option<TemplateError>,
+}
+
+impl Request {
+    /// For templates that run what they put into the rootfs: call it before anything is fetched.
+    ///
+    /// # Errors
+    /// When the machine cannot run programs of the architecture.
+    pub fn check_runnable(&self) -> Result<(), TemplateError> {
+        match &self.cannot_run {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The container that is to become its own.

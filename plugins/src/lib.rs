@@ -12,6 +12,7 @@ mod download;
 mod epoch;
 mod error;
 mod find;
+mod foreign;
 mod image;
 mod load;
 mod memory;

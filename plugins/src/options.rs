@@ -182,7 +182,7 @@ fn variable(mirror_of: &str) -> String {
 }
 
 /// This machine's architecture by Debian's name.
-fn machine_arch() -> &'static str {
+pub(crate) fn machine_arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

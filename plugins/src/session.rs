@@ -23,6 +23,7 @@ use sampan_runtime::{Ended as Status, IdRange, sandbox::Sandbox};
 use crate::{
     Cancellation, Downloader, Memory, PluginError, Reporter, ResolvedOptions,
     find::Found,
+    foreign,
     protocol::{
         self, Answer, Call, DOWNLOADS, Ended, FILES, FromWorker, Incoming, PLUGIN, Reply, SOCKET,
     },
@@ -520,6 +521,7 @@ fn request(options: &ResolvedOptions) -> Request {
     Request {
         arch: options.arch.clone(),
         options: options.options.clone(),
+        cannot_run: foreign::obstacle(&options.arch),
     }
 }
 

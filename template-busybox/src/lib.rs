@@ -55,6 +55,7 @@ impl Template for Busybox {
         rootfs: &Rootfs,
         host: &dyn Host,
     ) -> Result<BuildOutcome, TemplateError> {
+        request.check_runnable()?;
         let archive = options::open(request, host)?;
         let (binary, record) = package::busybox(host, &archive)?;
         host.info(&format!(

@@ -49,6 +49,7 @@ impl Template for Debian {
         rootfs: &Rootfs,
         host: &dyn Host,
     ) -> Result<BuildOutcome, TemplateError> {
+        request.check_runnable()?;
         if let Some(text) = locked::text(&request.options)? {
             let lock = locked::read(&text, request)?;
             host.info(&format!(

@@ -11,6 +11,7 @@ mod crashes;
 mod debian;
 mod deliver;
 mod exact;
+mod foreign;
 mod guest;
 mod images;
 mod lock;

@@ -42,13 +42,13 @@ const NEXT_MINOR: &[(&str, &str, &str)] = &[
     ),
     (
         "src/abi/wire.rs",
-        "    #[sabi(last_prefix_field)]\n    options: Pairs,\n}",
-        "    #[sabi(last_prefix_field)]\n    options: Pairs,\n    newer: u64,\n}",
+        "    cannot_run_hint: Text,\n}",
+        "    cannot_run_hint: Text,\n    newer: u64,\n}",
     ),
     (
         "src/abi/wire.rs",
-        "            arch: text(&plain.arch),\n            options: pairs(plain.options.iter()),\n        }",
-        "            arch: text(&plain.arch),\n            options: pairs(plain.options.iter()),\n            newer: 7,\n        }",
+        "error.and_then(TemplateError::hint).unwrap_or_default()),\n        }",
+        "error.and_then(TemplateError::hint).unwrap_or_default()),\n            newer: 7,\n        }",
     ),
 ];
 

@@ -5,7 +5,7 @@ use xshell::{Shell, cmd};
 use crate::Result;
 
 /// Package, and what the tests use it for.
-pub const TEST: [(&str, &str); 7] = [
+pub const TEST: [(&str, &str); 8] = [
     ("busybox-static", "small guests that need no download"),
     ("g++", "libFuzzer, for the inputs that are replayed"),
     (
@@ -19,6 +19,10 @@ pub const TEST: [(&str, &str); 7] = [
     (
         "nginx-light",
         "a mirror on loopback that keeps what it has served",
+    ),
+    (
+        "qemu-user-static",
+        "runs the programs of a Debian for arm64",
     ),
     ("tmux", "terminals that tests can look at"),
     ("zstd", "another reader of the images"),

@@ -193,21 +193,37 @@ pub struct RequestRecord {
     arch: Text,
     #[sabi(last_prefix_field)]
     options: Pairs,
+    /// Since 1.1; empty when the architecture's programs run.
+    cannot_run: Text,
+    /// Since 1.1.
+    cannot_run_hint: Text,
 }
 
 impl RequestRef {
     pub(super) fn of(plain: &Request) -> Self {
+        let error = plain.cannot_run.as_ref();
         RequestRecord {
             arch: text(&plain.arch),
             options: pairs(plain.options.iter()),
+            cannot_run: text(error.map_or("", TemplateError::message)),
+            cannot_run_hint: text(error.and_then(TemplateError::hint).unwrap_or_default()),
         }
         .leak_into_prefix()
     }
 
     pub(super) fn plain(self) -> Request {
+        let message = self.cannot_run().filter(|message| !message.is_empty());
+        let hint = self.cannot_run_hint().filter(|hint| !hint.is_empty());
         Request {
             arch: self.arch().into(),
             options: Options::from_iter(string_pairs(self.options())),
+            cannot_run: message.map(|message| {
+                let error = TemplateError::new(ErrorKind::Unsupported, message);
+                match hint {
+                    Some(hint) => error.with_hint(hint),
+                    None => error,
+                }
+            }),
         }
     }
 }
@@ -497,6 +513,18 @@ mod tests {
     fn an_error_keeps_kind_message_and_hint() {
         let plain = TemplateError::untrusted("bad signature").with_hint("look");
         assert_eq!(ErrorRef::of(&plain).plain(), plain);
+    }
+
+    #[test]
+    fn a_request_keeps_why_its_programs_cannot_run() {
+        let mut plain = Request {
+            arch: "arm64".into(),
+            ..Request::default()
+        };
+        assert_eq!(RequestRef::of(&plain).plain(), plain);
+        let error = TemplateError::new(ErrorKind::Unsupported, "no emulator").with_hint("get one");
+        plain.cannot_run = Some(error);
+        assert_eq!(RequestRef::of(&plain).plain(), plain);
     }
 
     #[test]

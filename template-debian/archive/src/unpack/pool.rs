@@ -19,7 +19,7 @@ use crate::{Error, Result, dpkg_database::Record, packages::Package};
 
 /// How much memory packages that wait for their stage may take. More of them are decoded when
 /// their stage comes.
-const WAITING_LIMIT: u64 = 192 << 20;
+const WAITING_LIMIT: u64 = 96 << 20;
 
 /// How much a .deb grows when it is decoded, as a guess before it is.
 const GROWTH: u64 = 5;
