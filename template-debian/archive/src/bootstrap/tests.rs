@@ -10,12 +10,19 @@ use crate::{
     testing::{ADDRESS, BuiltMirror, DebBuilder, MemoryHost, Mirror},
 };
 
+const ARCHITECTURES: [&str; 5] = ["amd64", "arm64", "riscv64", "armhf", "i386"];
+
 fn mirror() -> Mirror {
+    mirror_for("amd64")
+}
+
+fn mirror_for(arch: &str) -> Mirror {
     let required = |name: &str| DebBuilder::new(name, "1").field("Priority", "required");
     Mirror::new()
+        .architectures(&ARCHITECTURES)
         .package(
             required("dpkg")
-                .arch("amd64")
+                .arch(arch)
                 .file("usr/bin/dpkg", "#!", 0o755)
                 .file("etc/dpkg.cfg", "x\n", 0o644)
                 .control_file("conffiles", "/etc/dpkg.cfg\n", 0o644)
@@ -23,7 +30,7 @@ fn mirror() -> Mirror {
         )
         .package(
             DebBuilder::new("libc6", "2")
-                .arch("amd64")
+                .arch(arch)
                 .field("Multi-Arch", "same"),
         )
         .package(
@@ -47,13 +54,17 @@ struct Built {
 }
 
 fn build(mirror: BuiltMirror, include: &[&str]) -> Built {
+    build_for("amd64", mirror, include)
+}
+
+fn build_for(arch: &str, mirror: BuiltMirror, include: &[&str]) -> Built {
     let directory = tempfile::tempdir().unwrap();
     let keyring = Keyring::parse(&mirror.keyring, "ring.gpg").unwrap();
     let host = MemoryHost::new(mirror);
     let wanted = Wanted {
         mirrors: vec![ADDRESS.to_owned()],
         suite: "stable".to_owned(),
-        arch: "amd64".to_owned(),
+        arch: arch.to_owned(),
         components: vec!["main".to_owned()],
         ..Wanted::default()
     };
@@ -105,6 +116,24 @@ fn a_tree_and_its_database_are_made() {
         .filter_map(|command| command.split_once("--configure ").map(|(_, what)| what))
         .collect();
     assert_eq!(configured, ["base-files dpkg libc6", "-a"]);
+}
+
+#[test]
+fn every_architecture_is_resolved_and_unpacked() {
+    for arch in ARCHITECTURES {
+        let built = build_for(arch, mirror_for(arch).build(), &["more"]);
+        let outcome = built.outcome.unwrap();
+        let of = |name: &str| {
+            let found = outcome.packages.iter().find(|package| package.name == name);
+            found.map(|package| package.arch.clone())
+        };
+        assert_eq!(of("libc6").as_deref(), Some(arch));
+        let at = |path: &str| built.directory.path().join(path);
+        assert!(at("usr/bin/dpkg").is_file(), "{arch}");
+        assert!(at(&format!("var/lib/dpkg/info/libc6:{arch}.list")).is_file());
+        // Where programs look for their loader differs (debootstrap's setup_merged_usr).
+        assert_eq!(at("lib64").is_symlink(), arch == "amd64", "{arch}");
+    }
 }
 
 #[test]

@@ -106,6 +106,13 @@ impl Mirror {
         self
     }
 
+    /// The same mirror with these architectures.
+    #[must_use]
+    pub fn architectures(mut self, names: &[&str]) -> Self {
+        self.architectures = names.iter().map(|name| (*name).to_owned()).collect();
+        self
+    }
+
     /// The same mirror with packages for all architectures in a list of their own.
     #[must_use]
     pub fn separate_all(mut self) -> Self {
