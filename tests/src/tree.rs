@@ -218,9 +218,9 @@ fn packaged(root: &Path) -> std::collections::BTreeSet<PathBuf> {
         let text = fs::read_to_string(entry.path()).unwrap_or_default();
         for line in text.lines() {
             let path = line.trim_start_matches('/');
-            // Lists have the names that packages gave; /usr is merged.
+            // Lists have the names that packages gave, also where /usr is merged.
             let first = path.split('/').next().unwrap_or_default();
-            let merged = matches!(first, "bin" | "sbin" | "lib" | "lib64");
+            let merged = !first.is_empty() && path != first && root.join(first).is_symlink();
             paths.insert(match merged {
                 true => Path::new("usr").join(path),
                 false => path.into(),

@@ -72,7 +72,13 @@ fn fill(
     let batches = selection.batches()?;
     stages.extend(batches.into_iter().filter(|batch| !batch.is_empty()));
     let epoch = archive.date();
-    merge_usr(rootfs, &archive.base().wanted.arch)?;
+    if selection.split_usr {
+        // Or usr-is-merged and usrmerge would refuse or undo it.
+        let why = "this system will not be supported in the future\n";
+        rootfs.write("etc/unsupported-skip-usrmerge-conversion", why, 0o644)?;
+    } else {
+        merge_usr(rootfs, &archive.base().wanted.arch)?;
+    }
     // What setup_etc of debootstrap leaves for the person to fill in.
     rootfs.write("etc/fstab", "# UNCONFIGURED FSTAB FOR BASE SYSTEM\n", 0o644)?;
     rootfs.write(POLICY, "#!/bin/sh\nexit 101\n", 0o755)?;

@@ -163,6 +163,7 @@ impl<'t> Lock<'t> {
         let mut selection = Selection {
             required: Vec::new(),
             base: Vec::new(),
+            split_usr: false,
         };
         let mut names = BTreeSet::new();
         for stanza in stanzas {
@@ -192,6 +193,10 @@ impl<'t> Lock<'t> {
         }
         selection.required.sort_by_key(|package| package.name);
         selection.base.sort_by_key(|package| package.name);
+        let is_buildd = asked
+            .iter()
+            .any(|(name, value)| name == "variant" && value == "buildd");
+        selection.split_usr = is_buildd && selection.is_of_the_transition();
         Ok(Self {
             text,
             arch,

@@ -80,6 +80,10 @@ pub struct Selection<'t> {
     pub required: Vec<Package<'t>>,
     /// All others, sorted by name.
     pub base: Vec<Package<'t>>,
+    /// Whether /bin, /sbin and /lib are directories rather than links into /usr. Packages were built
+    /// so until the release whose packages depend on usr-is-merged, and debootstrap's buildd of that
+    /// release still is.
+    pub split_usr: bool,
 }
 
 impl<'t> Selection<'t> {
@@ -147,10 +151,18 @@ impl<'t> Selection<'t> {
             complete(&required, &roots).map_err(|_| error)
         })?;
         base.retain(|name, _| !required.contains_key(name));
-        Ok(Self {
+        let mut selection = Self {
             required: required.into_values().collect(),
             base: base.into_values().collect(),
-        })
+            split_usr: false,
+        };
+        selection.split_usr = variant == Variant::Buildd && selection.is_of_the_transition();
+        Ok(selection)
+    }
+
+    /// Whether these are packages of the one release that could still be had both ways.
+    pub(crate) fn is_of_the_transition(&self) -> bool {
+        self.iter().any(|package| package.name == "usr-is-merged")
     }
 
     /// All packages, in the order of installation.

@@ -10,7 +10,7 @@ use std::{
 use md5::{Digest, Md5};
 use sampan_core::rootfs::{Kind, Metadata, Placer, RootfsError};
 
-use super::merged;
+use super::Layout;
 use crate::{deb::mtime, source::hex, tarball};
 
 /// An entry whose header is read and whose contents are not.
@@ -28,7 +28,7 @@ pub(super) struct Entry<'e, 'a, R: Read> {
 
 impl<'e, 'a, R: Read> Entry<'e, 'a, R> {
     /// Reads the header, and refuses names that the tree or dpkg's lists cannot hold.
-    pub(super) fn read(reader: &'e mut tarball::Entry<'a, R>) -> io::Result<Self> {
+    pub(super) fn read(reader: &'e mut tarball::Entry<'a, R>, layout: Layout) -> io::Result<Self> {
         let shown = || {
             String::from_utf8_lossy(&reader.name)
                 .escape_debug()
@@ -63,7 +63,7 @@ impl<'e, 'a, R: Read> Entry<'e, 'a, R> {
             xattrs: Vec::new(),
         };
         Ok(Self {
-            path: merged(Path::new(plain)),
+            path: layout.path(Path::new(plain)),
             kind: header.entry_type(),
             target: OsString::from_vec(reader.target.clone()).into(),
             listed,

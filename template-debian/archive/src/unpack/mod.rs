@@ -176,6 +176,7 @@ fn unpack_one(
     claims: &Claims,
 ) -> Result<One> {
     let name = package.name;
+    let layout = Layout::of(rootfs);
     let control = std::mem::take(&mut contents.control);
     let deb = &contents.deb;
     let wanted: BTreeSet<String> = declared_conffiles(&control)
@@ -192,7 +193,7 @@ fn unpack_one(
     let mut archive = contents.archive()?;
     for entry in archive.entries().map_err(|error| deb.error(&error))? {
         let mut entry = entry.map_err(|error| deb.error(&error))?;
-        let entry = Entry::read(&mut entry).map_err(|error| deb.error(&error))?;
+        let entry = Entry::read(&mut entry, layout).map_err(|error| deb.error(&error))?;
         one.list.push(entry.listed.clone());
         if entry.is_root() {
             // It belongs to who made the tree; packages differ about its time.
@@ -239,6 +240,7 @@ fn settle_contests<'p, 't: 'p>(
     unpacked: &mut BTreeMap<usize, One>,
     claims: &Claims,
 ) -> Result<()> {
+    let layout = Layout::of(rootfs);
     let contested = std::mem::take(
         &mut *claims
             .contested
@@ -275,7 +277,7 @@ fn settle_contests<'p, 't: 'p>(
         for rival in rivals.iter().filter(|rival| **rival != winner) {
             if let Some(one) = unpacked.get_mut(rival) {
                 one.list
-                    .retain(|name| merged(Path::new(&name[1..])) != path);
+                    .retain(|name| layout.path(Path::new(&name[1..])) != path);
                 one.conffiles.remove(&listed);
             }
         }
@@ -293,11 +295,12 @@ fn replaces(package: &Package<'_>, other: &Package<'_>) -> Result<bool> {
 /// Places one path of a package over whatever stands there.
 fn place_again(rootfs: &Rootfs, package: &Package<'_>, deb: &Path, path: &Path) -> Result<()> {
     let deb = open(package, deb)?;
+    let layout = Layout::of(rootfs);
     let mut placer = Placer::new(rootfs, Existing::Replace);
     let mut archive = deb.data()?;
     for entry in archive.entries().map_err(|error| deb.error(&error))? {
         let mut entry = entry.map_err(|error| deb.error(&error))?;
-        let entry = Entry::read(&mut entry).map_err(|error| deb.error(&error))?;
+        let entry = Entry::read(&mut entry, layout).map_err(|error| deb.error(&error))?;
         if entry.path == path && !entry.is_directory() {
             entry
                 .place(&mut placer, false)
@@ -318,15 +321,34 @@ fn finish_directories(rootfs: &Rootfs, unpacked: &BTreeMap<usize, One>) -> Resul
     Ok(())
 }
 
-/// A path as it is in a tree with a merged /usr.
-fn merged(path: &Path) -> PathBuf {
-    match path.components().next() {
-        Some(Component::Normal(first))
-            if MERGED.iter().any(|name| first == *name) && path.components().count() > 1 =>
-        {
-            Path::new("usr").join(path)
+/// Whether /usr is merged: where what packages have in /bin goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    Merged,
+    Split,
+}
+
+impl Layout {
+    /// As the tree is.
+    fn of(rootfs: &Rootfs) -> Self {
+        match rootfs.read_link("bin") {
+            Ok(_) => Self::Merged,
+            Err(_) => Self::Split,
         }
-        _ => path.to_owned(),
+    }
+
+    /// A path as it is in the tree, links followed.
+    fn path(self, path: &Path) -> PathBuf {
+        match path.components().next() {
+            Some(Component::Normal(first))
+                if self == Self::Merged
+                    && MERGED.iter().any(|name| first == *name)
+                    && path.components().count() > 1 =>
+            {
+                Path::new("usr").join(path)
+            }
+            _ => path.to_owned(),
+        }
     }
 }
 
