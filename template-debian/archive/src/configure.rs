@@ -9,7 +9,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use sampan_core::{Command, Host, Span, TemplateError, rootfs::Rootfs};
+use sampan_core::{Command, Host, Span, rootfs::Rootfs};
 
 use crate::{Error, Result, dpkg_database::Record, packages::Package, relation, resolve::provided};
 
@@ -129,7 +129,7 @@ impl<'a> Configurer<'a> {
         self.host.check_cancelled()?;
         let mut command = command.clone();
         command.status = true;
-        let outcome = self.host.run(&command).map_err(foreign)?;
+        let outcome = self.host.run(&command)?;
         self.status.set(!outcome.status.is_empty());
         for span in scripts(&outcome.status) {
             self.host.span(&span);
@@ -240,17 +240,6 @@ fn scripts(status: &[(u64, String)]) -> Vec<Span> {
     }
     spans.extend(open);
     spans
-}
-
-/// Explains a program of another architecture (ENOEXEC).
-fn foreign(error: TemplateError) -> Error {
-    if !error.message().contains("Exec format error") {
-        return Error::Host(error);
-    }
-    Error::Host(error.with_hint(
-        "this machine cannot run programs of that architecture: install qemu-user-static, and \
-         binfmt-support so that it is used",
-    ))
 }
 
 /// Splits the base set: what something pre-depends on comes in a batch of its own before it, with
