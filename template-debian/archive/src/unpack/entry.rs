@@ -8,7 +8,7 @@ use std::{
 };
 
 use md5::{Digest, Md5};
-use sampan_core::rootfs::{Kind, Metadata, Placer, RootfsError};
+use sampan_core::rootfs::{Kind, Metadata, Placer, Rootfs, RootfsError};
 
 use super::Layout;
 use crate::{deb::mtime, source::hex, tarball};
@@ -80,6 +80,14 @@ impl<'e, 'a, R: Read> Entry<'e, 'a, R> {
     /// Whether it is the root of the tree.
     pub(super) fn is_root(&self) -> bool {
         self.listed == "/."
+    }
+
+    /// Whether it is a link, and one to the same target is in its place.
+    pub(super) fn is_link_that_stands(&self, rootfs: &Rootfs) -> bool {
+        self.kind.is_symlink()
+            && rootfs
+                .read_link(&self.path)
+                .is_ok_and(|target| target == self.target)
     }
 
     /// Places it, and answers with the MD5 of its contents if that is wanted and it is a file.

@@ -207,6 +207,11 @@ fn unpack_one(
         } else if !claims.claim(&entry.path, index) {
             continue;
         }
+        if entry.is_link_that_stands(rootfs) {
+            // A link of the merged /usr, from the package that owns it.
+            rootfs.set_time(&entry.path, entry.metadata.mtime)?;
+            continue;
+        }
         let hash = wanted.contains(&entry.listed);
         let listed = entry.listed.clone();
         let digest = entry
