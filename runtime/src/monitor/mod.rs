@@ -4,6 +4,7 @@
 //! starts init, copies the console to a log, answers on the control socket, starts again when the
 //! guest reboots, and tidies up when it ends. Init dies with it.
 
+mod boot;
 pub(crate) mod client;
 mod control;
 mod halt;
@@ -26,15 +27,13 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use self::control::Control;
 use self::protocol::{Answer, Report, Request, Status};
 use self::terminal::Terminal;
-use crate::cgroup::{Cgroup, Version};
-use crate::config::{IdMapping, Settings};
+use crate::cgroup::Cgroup;
+use crate::config::Settings;
 use crate::container::{Container, check_rootfs};
 use crate::containers::Directories;
 use crate::error::{Error, Reason, Result, Tried};
-use crate::init::{self, Terminals};
-use crate::sys::mount;
 use crate::sys::pidfd::{self, Ended};
-use crate::sys::spawn::{Running, detach, set_limit, spawn};
+use crate::sys::spawn::{Running, detach};
 
 /// How often to look whether an init that boots listens by now, in milliseconds.
 const BOOT_INTERVAL: u8 = 50;
@@ -159,7 +158,7 @@ impl Monitor {
                 return Err(error);
             }
         };
-        let init = match start_init(&container, &settings, &cgroup, &console, &ttys) {
+        let init = match boot::boot(&container, &settings, &cgroup, &console, &ttys) {
             Ok(init) => init,
             Err(error) => {
                 for failed in [cgroup.kill(), cgroup.remove(), run.remove()] {
@@ -198,7 +197,7 @@ impl Monitor {
             }
             eprintln!("the guest reboots");
             self.cgroup.remove()?;
-            match start_init(
+            match boot::boot(
                 &self.container,
                 &self.settings,
                 &self.cgroup,
@@ -315,80 +314,6 @@ impl Monitor {
         // It has ended already: then that is being noticed.
         let _ = pidfd::signal(self.init.pidfd.as_fd(), Signal::SIGKILL);
     }
-}
-
-fn start_init(
-    container: &Container,
-    settings: &Settings,
-    cgroup: &Cgroup,
-    console: &Terminal,
-    ttys: &[Terminal],
-) -> Result<Running> {
-    cgroup.create()?;
-    if settings.privileged() {
-        cgroup.allow_usual_devices()?;
-    }
-    for setting in &settings.cgroup {
-        let version = if setting.version_2 {
-            Version::Two
-        } else {
-            Version::One
-        };
-        cgroup
-            .set(version, &setting.key, &setting.value)
-            .map_err(|error| error.wrap(format!("could not set the limit of {}", setting.place)))?;
-    }
-    let (uid, gid) = settings.root_ids();
-    cgroup.delegate(uid, gid)?;
-
-    let terminals = Terminals {
-        console: console.slave(),
-        ttys: ttys.iter().map(Terminal::slave).collect(),
-    };
-    let plan = init::plan(container.name().as_str(), settings, &terminals)?;
-    let into = cgroup.open_unified()?;
-    let child = spawn(
-        plan,
-        init::namespaces(settings),
-        into.as_ref().map(AsFd::as_fd),
-    )?;
-    cgroup.add_to_version_1(child.pid())?;
-    for limit in &settings.limits {
-        set_limit(child.pid(), limit.resource, limit.soft, limit.hard)
-            .tried(|| format!("set the limit {}", limit.name))?;
-    }
-    if !settings.privileged() {
-        write_map(child.pid(), "uid_map", &settings.user_map)?;
-        write_map(child.pid(), "gid_map", &settings.group_map)?;
-    }
-    let attributes = if settings.rootfs_read_only {
-        libc::MOUNT_ATTR_RDONLY
-    } else {
-        0
-    };
-    // Devices are in /dev only, which is a file system of its own.
-    let attributes = attributes | libc::MOUNT_ATTR_NODEV;
-    let rootfs = if settings.rootfs_mapped {
-        let path = format!("/proc/{}/ns/user", child.pid());
-        let user = File::open(&path).tried(|| format!("open {path}"))?;
-        crate::sandbox::mapped_tree(&settings.rootfs, &user.into(), attributes)?
-    } else {
-        let what = || format!("open the root file system {}", settings.rootfs.display());
-        let tree = mount::open_tree(&settings.rootfs, true).tried(what)?;
-        mount::set_attributes(tree.as_fd(), attributes, 0).tried(what)?;
-        tree
-    };
-    child.go(&[rootfs.as_fd()])?;
-    Ok(child.wait_for_exec()?)
-}
-
-fn write_map(pid: i32, file: &str, map: &[IdMapping]) -> Result<()> {
-    let text: String = map
-        .iter()
-        .map(|m| format!("{} {} {}\n", m.inside, m.host, m.count))
-        .collect();
-    let path = format!("/proc/{pid}/{file}");
-    std::fs::write(&path, &text).tried(|| format!("write \"{}\" to {path}", text.trim()))
 }
 
 fn now() -> u64 {
