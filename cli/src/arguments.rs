@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::commands::{create, destroy, exec, image, info, logs, ls, shell, start, stop, template};
+use crate::commands::{
+    copy, create, destroy, exec, image, info, logs, ls, rename, shell, snapshot, start, stop, template,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -91,6 +93,13 @@ pub enum Command {
     Stop(stop::Args),
     /// Remove a container with everything in it
     Destroy(destroy::Args),
+    /// Make a container from another one, with an identity of its own
+    Copy(copy::Args),
+    /// Give a container another name
+    Rename(rename::Args),
+    /// Snapshots: what a container was at a moment
+    #[command(subcommand)]
+    Snapshot(snapshot::Command),
     /// List the containers
     Ls(ls::Args),
     /// Show what is known of a container

@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -11,12 +11,15 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::cgroup::Cgroup;
 use crate::config::{ConfigFile, Settings};
-use crate::containers::{Directories, lock_directory, write_file};
+use crate::containers::{Directories, lock_directory, lock_state, write_file};
+use crate::copy::size_limit;
 use crate::error::{Error, ErrorKind, Reason, Result, Tried};
 use crate::monitor::client::{Client, Stopped};
 use crate::monitor::protocol::{Report, Status};
 use crate::name::ContainerName;
+use crate::rename;
 use crate::run_directory::RunDirectory;
+use crate::storage::{RootPath, StorageKind, dependents, names, remove_tree};
 
 /// What a container is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -54,6 +57,12 @@ pub struct Info {
     pub privileged: Option<bool>,
     /// Its root file system.
     pub rootfs: Option<PathBuf>,
+    /// How its files are kept.
+    pub storage: Option<StorageKind>,
+    /// The most that its files may take, in bytes.
+    pub size_limit: Option<u64>,
+    /// What its files lie on, of storage `overlay`.
+    pub lower: Vec<PathBuf>,
     /// Its addresses. None: the only network so far is `empty`.
     pub ips: Vec<String>,
     /// The template it was made by.
@@ -144,7 +153,10 @@ impl Container {
     /// Its config, as text.
     pub fn config(&self) -> Result<ConfigFile> {
         let path = self.config_path();
-        let text = fs::read_to_string(&path).tried(|| format!("read {}", path.display()))?;
+        let text = match rename::pending_config(self) {
+            Some(text) => text,
+            None => fs::read_to_string(&path).tried(|| format!("read {}", path.display()))?,
+        };
         Ok(ConfigFile::parse(&path, &text))
     }
 
@@ -178,6 +190,7 @@ impl Container {
         // One broken config must not hide the other containers.
         let config = self.config().ok();
         let settings = config.as_ref().and_then(|config| Settings::of(config).ok());
+        let root = settings.as_ref().map(|settings| &settings.rootfs);
         let get = |key| config.as_ref().and_then(|config| config.get(key));
         Ok(Info {
             name: self.name.to_string(),
@@ -195,7 +208,10 @@ impl Container {
                 Some(status) => Some(status.privileged),
                 None => settings.as_ref().map(Settings::privileged),
             },
-            rootfs: settings.map(|settings| settings.rootfs),
+            storage: root.map(RootPath::kind),
+            size_limit: config.as_ref().and_then(size_limit).or_else(|| root?.size_limit()),
+            lower: root.map_or(Vec::new(), |root| root.lower().to_vec()),
+            rootfs: root.map(|root| root.own().to_owned()),
             ips: Vec::new(),
             template: get("sampan.template"),
             image: get("sampan.image"),
@@ -219,6 +235,7 @@ impl Container {
             );
         }
         self.sweep_locked(&lock)?;
+        rename::resume(self)?;
         // Said here rather than by the monitor, with the same words.
         self.settings()?;
         let report = self.spawn_monitor(options)?;
@@ -310,9 +327,16 @@ impl Container {
     /// Removes it with everything in it.
     ///
     /// # Errors
-    /// [`Reason::Running`] if it runs and is not to be killed (`force`).
+    /// [`Reason::Running`] if it runs and is not to be killed (`force`); others build on its files;
+    /// it has snapshots.
     pub fn destroy(&self, force: bool) -> Result<()> {
+        self.destroy_with(force, false)
+    }
+
+    /// The same, also one that has snapshots if these shall go too.
+    pub fn destroy_with(&self, force: bool, snapshots: bool) -> Result<()> {
         must_be_root("destroy a container")?;
+        self.check_unneeded(snapshots)?;
         if self.run_directory().is_locked()? {
             if !force {
                 return Err(Error::user(format!("container \"{}\" is running", self.name))
@@ -339,6 +363,8 @@ impl Container {
             );
         }
         self.sweep_locked(&lock)?;
+        let state = lock_state(&self.directories.state)?;
+        self.check_unneeded(snapshots)?;
         // One rename, and it does not exist any more; an interrupted removal is swept later.
         let from = self.dir();
         let to = self.directories.state.join(format!(
@@ -347,14 +373,54 @@ impl Container {
             rand::random::<u32>()
         ));
         fs::rename(&from, &to).tried(|| format!("rename {}", from.display()))?;
-        for log in [
+        drop(state);
+        for log in self.logs() {
+            let _ = fs::remove_file(log);
+        }
+        remove_tree(&to)
+    }
+
+    /// Fails where others build on its files, or it has snapshots that are not to go.
+    fn check_unneeded(&self, snapshots: bool) -> Result<()> {
+        let needed = dependents(&self.directories.state, &self.dir());
+        if !needed.is_empty() {
+            return Err(Error::user(format!(
+                "container \"{}\" cannot be destroyed: {} builds on its files",
+                self.name,
+                names(&needed)
+            ))
+            .with_hint("destroy these first"));
+        }
+        let kept = self.snapshot_names();
+        if !snapshots && !kept.is_empty() {
+            return Err(Error::user(format!(
+                "container \"{}\" has snapshots: {}",
+                self.name,
+                kept.join(", ")
+            ))
+            .with_hint(format!(
+                "to remove them too: sampan destroy --snapshots {}",
+                self.name
+            )));
+        }
+        Ok(())
+    }
+
+    /// Takes over the logs of the name that it had.
+    pub(crate) fn take_logs_of(&self, old: &ContainerName) {
+        let old = Container::new(self.directories.clone(), old.clone());
+        for (from, to) in old.logs().into_iter().zip(self.logs()) {
+            // One that was never written is not missed.
+            let _ = fs::rename(from, to);
+        }
+    }
+
+    fn logs(&self) -> [PathBuf; 3] {
+        [
             self.log(),
             self.console_log(),
             self.console_log().with_extension("console.1"),
-        ] {
-            let _ = fs::remove_file(log);
-        }
-        fs::remove_dir_all(&to).tried(|| format!("remove {}", to.display()))
+        ]
     }
 
     pub(crate) fn cgroup(&self) -> Result<Cgroup> {
@@ -421,7 +487,7 @@ impl Container {
         Ok(())
     }
 
-    fn sweep_locked(&self, _lock: &Flock<File>) -> Result<()> {
+    pub(crate) fn sweep_locked(&self, _lock: &Flock<File>) -> Result<()> {
         let (run, cgroup) = (self.run_directory(), self.cgroup()?);
         if !run.exists() && !cgroup.exists() {
             return Ok(());
@@ -436,7 +502,7 @@ impl Container {
     }
 
     /// One start, destruction or sweep at a time.
-    fn lock(&self, how: FlockArg) -> Result<Flock<File>> {
+    pub(crate) fn lock(&self, how: FlockArg) -> Result<Flock<File>> {
         lock_directory(&self.dir(), how)
     }
 }
@@ -450,17 +516,4 @@ pub(crate) fn must_be_root(what: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::environment(format!("only root can {what}")).with_hint("run it with sudo"))
-}
-
-/// As [`Path::exists`], for messages about a missing rootfs.
-pub(crate) fn check_rootfs(path: &Path) -> Result<()> {
-    fs::metadata(path)
-        .and_then(|metadata| {
-            if metadata.is_dir() {
-                Ok(())
-            } else {
-                Err(io::Error::from_raw_os_error(libc::ENOTDIR))
-            }
-        })
-        .tried(|| format!("open the root file system {}", path.display()))
 }

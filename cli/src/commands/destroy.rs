@@ -10,6 +10,9 @@ pub struct Args {
     /// Kill it if it runs
     #[arg(short, long)]
     force: bool,
+    /// Remove its snapshots too
+    #[arg(long)]
+    snapshots: bool,
 }
 
 /// Runs the command.
@@ -17,7 +20,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     context.need_root("destroying a container")?;
     let container = context.container(&args.name)?;
     let directory = container.dir();
-    container.destroy(args.force)?;
+    container.destroy_with(args.force, args.snapshots)?;
     context.console.say(&format!(
         "destroyed {} with everything in {}",
         args.name,

@@ -1,5 +1,6 @@
 //! One file per command: its arguments and one function.
 
+pub mod copy;
 pub mod create;
 pub mod destroy;
 pub mod exec;
@@ -7,10 +8,14 @@ pub mod image;
 pub mod info;
 pub mod logs;
 pub mod ls;
+mod personal;
+pub mod rename;
 mod requested;
 pub mod shell;
+pub mod snapshot;
 pub mod start;
 pub mod stop;
+mod storage;
 pub mod template;
 
 use std::process::ExitCode;
@@ -48,6 +53,9 @@ fn run(context: &Context, command: Command) -> Outcome<ExitCode> {
         Command::Start(args) => start::run(context, &args).map(done),
         Command::Stop(args) => stop::run(context, &args).map(done),
         Command::Destroy(args) => destroy::run(context, &args).map(done),
+        Command::Copy(args) => copy::run(context, &args).map(done),
+        Command::Rename(args) => rename::run(context, &args).map(done),
+        Command::Snapshot(command) => snapshot::run(context, &command).map(done),
         Command::Ls(args) => ls::run(context, &args).map(done),
         Command::Info(args) => info::run(context, &args).map(done),
         Command::Exec(args) => exec::run(context, &args),

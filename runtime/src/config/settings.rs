@@ -1,6 +1,6 @@
 //! What a config file means.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::file::{ConfigFile, Line};
 use super::legacy::modernise;
@@ -9,14 +9,15 @@ use super::values::{
     Capabilities, CgroupSetting, ResourceLimit, capability, flag, resource_limit, signal,
 };
 use crate::error::{Error, Result};
+use crate::storage::RootPath;
 
 /// A container's settings, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// `lxc.uts.name`.
     pub host_name: Option<String>,
-    /// `lxc.rootfs.path`, a directory.
-    pub rootfs: PathBuf,
+    /// `lxc.rootfs.path`.
+    pub rootfs: RootPath,
     /// `lxc.rootfs.options = ro`.
     pub rootfs_read_only: bool,
     /// `lxc.rootfs.options = idmap=container`: ids on disk are those inside.
@@ -103,7 +104,7 @@ impl Settings {
     fn empty() -> Settings {
         Settings {
             host_name: None,
-            rootfs: PathBuf::new(),
+            rootfs: RootPath::Dir(PathBuf::new()),
             rootfs_read_only: false,
             rootfs_mapped: false,
             user_map: Vec::new(),
@@ -188,17 +189,7 @@ impl Reader<'_> {
                 wrong("is not the architecture of this machine; others are not supported")
             })?,
             "lxc.rootfs.path" => {
-                let path = match value.split_once(':') {
-                    Some(("dir", path)) => path,
-                    Some((kind, _)) if !kind.contains('/') => {
-                        return Err(wrong("is not a directory; only dir:PATH is supported"));
-                    }
-                    _ => value,
-                };
-                if !Path::new(path).is_absolute() {
-                    return Err(wrong("is not an absolute path"));
-                }
-                s.rootfs = PathBuf::from(path);
+                s.rootfs = RootPath::parse(value).map_err(wrong)?;
             }
             "lxc.rootfs.options" => {
                 for option in value.split(',').filter(|option| !option.is_empty()) {
@@ -377,11 +368,11 @@ impl Reader<'_> {
     fn finish(mut self) -> Result<Settings> {
         let file = self.file.path().display();
         let s = &mut self.settings;
-        if s.rootfs.as_os_str().is_empty() {
+        if s.rootfs.own().as_os_str().is_empty() {
             return Err(Error::user(format!("{file}: lxc.rootfs.path is missing")));
         }
         for line in &self.entries {
-            let entry = MountEntry::parse(&line.value, &s.rootfs, &place(self.file, line))
+            let entry = MountEntry::parse(&line.value, s.rootfs.own(), &place(self.file, line))
                 .map_err(|what| error(self.file, line, &format!("= {} {what}", line.value)))?;
             s.mounts.push(entry);
         }
@@ -431,6 +422,7 @@ fn error(file: &ConfigFile, line: &Line, what: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
     use proptest::prelude::*;
 
     fn read(text: &str) -> Result<Settings> {

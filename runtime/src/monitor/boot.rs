@@ -9,7 +9,6 @@ use crate::config::{IdMapping, Settings};
 use crate::container::Container;
 use crate::error::{Result, Tried};
 use crate::init::{self, Terminals};
-use crate::sys::mount;
 use crate::sys::spawn::{Child, Running, set_limit, spawn};
 
 /// Starts init. What it made when it fails is the caller's to remove: the cgroup.
@@ -78,12 +77,9 @@ fn root_tree(settings: &Settings, child: &Child) -> Result<OwnedFd> {
     if settings.rootfs_mapped {
         let path = format!("/proc/{}/ns/user", child.pid());
         let user = File::open(&path).tried(|| format!("open {path}"))?;
-        return crate::sandbox::mapped_tree(&settings.rootfs, &user.into(), attributes);
+        return settings.rootfs.mount(Some(user.as_fd()), attributes);
     }
-    let what = || format!("open the root file system {}", settings.rootfs.display());
-    let tree = mount::open_tree(&settings.rootfs, true).tried(what)?;
-    mount::set_attributes(tree.as_fd(), attributes, 0).tried(what)?;
-    Ok(tree)
+    settings.rootfs.mount(None, attributes)
 }
 
 fn write_map(pid: i32, file: &str, map: &[IdMapping]) -> Result<()> {

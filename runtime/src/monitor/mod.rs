@@ -29,7 +29,7 @@ use self::protocol::{Answer, Report, Request, Status};
 use self::terminal::Terminal;
 use crate::cgroup::Cgroup;
 use crate::config::Settings;
-use crate::container::{Container, check_rootfs};
+use crate::container::Container;
 use crate::containers::Directories;
 use crate::error::{Error, Reason, Result, Tried};
 use crate::sys::pidfd::{self, Ended};
@@ -125,7 +125,7 @@ impl Monitor {
         };
         let begun = (|| {
             let settings = container.settings()?;
-            check_rootfs(&settings.rootfs)?;
+            settings.rootfs.backend().check()?;
             // Only when they are asked for: the guest's init, not this process, gets the rest.
             let mut mask = SigSet::empty();
             for signal in [

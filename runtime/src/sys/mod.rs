@@ -3,8 +3,11 @@
 //!
 //! Everything here has a safe surface; the rest of the crate is `deny(unsafe_code)`.
 
+pub(crate) mod btrfs;
 pub(crate) mod child;
+pub(crate) mod file;
 pub(crate) mod inherited;
+pub(crate) mod loop_device;
 pub(crate) mod mount;
 pub(crate) mod pidfd;
 pub(crate) mod plan;
