@@ -10,6 +10,7 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::copy::copy_tree;
@@ -165,6 +166,13 @@ impl Overlay {
             ],
             attributes,
         };
+        if user.is_some() {
+            // overlayfs works in its layers as the user who mounts it, whom the shifted ids must
+            // have: that is their root, who owns the directory on disk.
+            let root = fs::metadata(&delta).tried(|| format!("look at {delta}"))?;
+            file::make_files_as(root.uid(), root.gid())
+                .tried(|| "make files as the container's root".to_owned())?;
+        }
         mount::new_file_system(&system).map_err(|cause| {
             let old = cause.raw_os_error() == Some(libc::EINVAL) && user.is_some();
             let what = format!("could not mount the overlay {}", self.upper.display());

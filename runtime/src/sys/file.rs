@@ -33,6 +33,24 @@ pub(crate) fn own_mounts() -> io::Result<()> {
     Ok(())
 }
 
+/// Lets the calling thread make files as this user and group, with all capabilities kept.
+pub(crate) fn make_files_as(uid: u32, gid: u32) -> io::Result<()> {
+    const NO_SETUID_FIXUP: libc::c_ulong = 4;
+    // SAFETY: takes numbers; concerns this thread alone.
+    check(unsafe {
+        libc::c_long::from(libc::prctl(
+            libc::PR_SET_SECUREBITS,
+            NO_SETUID_FIXUP,
+            0 as libc::c_ulong,
+            0 as libc::c_ulong,
+            0 as libc::c_ulong,
+        ))
+    })?;
+    nix::unistd::setfsuid(nix::unistd::Uid::from_raw(uid));
+    nix::unistd::setfsgid(nix::unistd::Gid::from_raw(gid));
+    Ok(())
+}
+
 /// `openat` of one name, never following a link.
 pub(crate) fn open_at(
     directory: BorrowedFd<'_>,
