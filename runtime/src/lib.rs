@@ -15,6 +15,7 @@ mod idmap;
 mod init;
 mod monitor;
 mod name;
+mod network;
 mod run_directory;
 pub mod sandbox;
 mod subid;

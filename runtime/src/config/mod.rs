@@ -9,6 +9,7 @@ mod file;
 pub mod keys;
 mod legacy;
 mod mounts;
+mod networks;
 mod settings;
 mod values;
 
@@ -21,5 +22,8 @@ pub use keys::{
 };
 pub use legacy::RENAMED;
 pub use mounts::{Create, MountEntry, ProcMount, SysMount};
+pub use networks::{
+    Gateway, HardwareAddress, IpvlanMode, MacvlanMode, Network, NetworkAddress, NetworkKind,
+};
 pub use settings::{IdMapping, Settings};
 pub use values::{Capabilities, CgroupSetting, ResourceLimit};

@@ -8,6 +8,7 @@ use super::keys::{
     self, Autostart, CgroupDirectories, Console, DEV_BYTES, Hooks, INIT, Log, Namespaces, Seccomp,
 };
 use super::mounts::{MountEntry, ProcMount, SysMount};
+use super::networks::{Network, NetworkKind};
 use super::values::{Capabilities, CgroupSetting, ResourceLimit};
 use crate::error::{Error, Result};
 
@@ -64,6 +65,8 @@ pub struct Settings {
     pub rootfs_managed: bool,
     /// `lxc.mount.fstab`.
     pub fstab: Option<PathBuf>,
+    /// `lxc.net.*`, by number.
+    pub networks: Vec<Network>,
     /// `lxc.namespace.*`.
     pub namespaces: Namespaces,
     /// `lxc.cgroup.dir*`.
@@ -183,6 +186,7 @@ impl Settings {
             rootfs_mount: None,
             rootfs_managed: true,
             fstab: None,
+            networks: Vec::new(),
             namespaces: Namespaces::default(),
             cgroup_directories: CgroupDirectories::default(),
             cgroup_relative: false,
@@ -250,7 +254,25 @@ impl Draft {
                 "{file}: lxc.rootfs.options has idmap=container, but there is no lxc.idmap"
             )));
         }
+        for network in &s.networks {
+            complete(network).map_err(|what| {
+                Error::user(format!(
+                    "{}: lxc.net.{} {what}",
+                    network.place, network.number
+                ))
+            })?;
+        }
         Ok(self.settings)
+    }
+}
+
+/// Whether a network has what its kind needs.
+fn complete(network: &Network) -> Result<(), &'static str> {
+    match network.kind {
+        NetworkKind::Empty | NetworkKind::Veth => Ok(()),
+        NetworkKind::Vlan if network.vlan.is_none() => Err("is a vlan without vlan.id"),
+        _ if network.link.is_none() => Err("needs a link, the host's interface"),
+        _ => Ok(()),
     }
 }
 
@@ -310,12 +332,29 @@ mod tests {
     }
 
     #[test]
-    fn a_handbook_config_says_which_line_is_not_supported_yet() {
-        let error = read("lxc.utsname = testlxc\nlxc.network.type = veth\n").unwrap_err();
+    fn the_handbooks_network_is_understood() {
+        let settings = read(
+            "lxc.utsname = testlxc\nlxc.network.type = veth\nlxc.network.flags = up\n\
+             lxc.network.link = br0\nlxc.network.hwaddr = 4a:49:43:49:79:20\n",
+        )
+        .unwrap();
+        let network = &settings.networks[0];
+        assert_eq!((network.kind, network.up), (NetworkKind::Veth, true));
+        assert_eq!(network.link.as_deref(), Some("br0"));
+        let address = network.hardware.unwrap().filled(0);
+        assert_eq!(address, [0x4a, 0x49, 0x43, 0x49, 0x79, 0x20]);
+    }
+
+    #[test]
+    fn a_network_without_what_its_kind_needs_is_refused() {
+        let error = read("lxc.net.3.type = macvlan\n").unwrap_err().chain();
         assert_eq!(
-            error.chain(),
-            "/x/config:3: lxc.net.0.type = veth is not supported yet; only \"empty\" is"
+            error,
+            "/x/config:2: lxc.net.3 needs a link, the host's interface"
         );
+        assert!(read("lxc.net.0.type = vlan\nlxc.net.0.link = eth0\n").is_err());
+        let settings = read("lxc.net.0.type = vlan\nlxc.net =\n").unwrap();
+        assert!(settings.networks.is_empty());
     }
 
     proptest! {
