@@ -305,6 +305,11 @@ impl Reader<'_> {
         if ["dir", "relative"].contains(&key) || key.starts_with("dir.") {
             return Err(error(self.file, line, "is not supported"));
         }
+        if line.value.is_empty() {
+            let known = &mut self.settings.cgroup;
+            known.retain(|setting| setting.version_2 != version_2 || setting.key != key);
+            return Ok(());
+        }
         self.settings.cgroup.push(CgroupSetting {
             version_2,
             key: key.to_owned(),
