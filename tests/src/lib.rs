@@ -8,6 +8,7 @@ mod mirror;
 mod network;
 mod process;
 mod server;
+mod terminal;
 mod tree;
 
 pub use environment::TestEnvironment;
@@ -16,4 +17,5 @@ pub use mirror::{CachingMirror, apt_mirror};
 pub use network::HostNetwork;
 pub use process::{Background, Ran, deadline_of, wait_until};
 pub use server::Server;
+pub use terminal::Terminal;
 pub use tree::Tree;

@@ -43,6 +43,23 @@ impl HostNetwork {
         entered
     }
 
+    /// Whether the kernel has interfaces of this kind that stand above another.
+    #[track_caller]
+    pub fn knows(&self, kind: &str) -> bool {
+        let id = if kind == "vlan" { " id 9" } else { "" };
+        self.ip("link add below0 type veth peer name below1");
+        let mut add = Command::new("ip");
+        add.args(["-netns", &self.name]);
+        add.args(format!("link add probe0 link below0 type {kind}{id}").split(' '));
+        let known = add
+            .output()
+            .expect("iproute2 is installed")
+            .status
+            .success();
+        self.ip("link del below0");
+        known
+    }
+
     /// The names of its interfaces but for loopback.
     #[track_caller]
     pub fn interfaces(&self) -> Vec<String> {

@@ -8,6 +8,7 @@ mod effective;
 mod file;
 pub mod keys;
 mod legacy;
+mod mount_options;
 mod mounts;
 mod networks;
 mod settings;
@@ -21,7 +22,8 @@ pub use keys::{
     Seccomp,
 };
 pub use legacy::RENAMED;
-pub use mounts::{Create, MountEntry, ProcMount, SysMount};
+pub use mount_options::{Create, MountIds, MountOptions, Propagation, PropagationKind};
+pub use mounts::{MountEntry, ProcMount, SysMount, read_fstab};
 pub use networks::{
     Gateway, HardwareAddress, IpvlanMode, MacvlanMode, Network, NetworkAddress, NetworkKind,
 };

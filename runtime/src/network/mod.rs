@@ -239,7 +239,6 @@ impl One<'_> {
             mtu: network.mtu,
         };
         let name = guest.name;
-        let made = || format!("make the interface {name}");
         match (network.kind, &below) {
             (NetworkKind::Veth, bridge) => self.veth(host, bridge.as_ref(), guest, connected)?,
             (NetworkKind::Macvlan, Some(link)) => {
@@ -249,7 +248,11 @@ impl One<'_> {
                     MacvlanMode::Bridge => MacVlanMode::Bridge,
                     MacvlanMode::Passthru => MacVlanMode::Passthrough,
                 });
-                link::create_above(host, link.index, kind, &guest).tried(made)?;
+                lacking(
+                    link::create_above(host, link.index, kind, &guest),
+                    name,
+                    "macvlan",
+                )?;
             }
             (NetworkKind::Ipvlan, Some(link)) => {
                 let kind = Above::Ipvlan(match network.ipvlan {
@@ -257,11 +260,19 @@ impl One<'_> {
                     IpvlanMode::L3 => IpVlanMode::L3,
                     IpvlanMode::L3s => IpVlanMode::L3S,
                 });
-                link::create_above(host, link.index, kind, &guest).tried(made)?;
+                lacking(
+                    link::create_above(host, link.index, kind, &guest),
+                    name,
+                    "ipvlan",
+                )?;
             }
             (NetworkKind::Vlan, Some(link)) => {
                 let kind = Above::Vlan(network.vlan.unwrap_or(0));
-                link::create_above(host, link.index, kind, &guest).tried(made)?;
+                lacking(
+                    link::create_above(host, link.index, kind, &guest),
+                    name,
+                    "vlan",
+                )?;
             }
             (NetworkKind::Phys, Some(link)) => {
                 let outside = network.link.clone().unwrap_or_default();
@@ -400,6 +411,18 @@ impl One<'_> {
             .map(|(_, address)| address)
             .ok_or_else(|| missing(name))
     }
+}
+
+/// A kind of interface that the kernel was built without.
+fn lacking(made: io::Result<()>, name: &str, kind: &str) -> Result<()> {
+    let lacks = made
+        .as_ref()
+        .is_err_and(|error| error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32));
+    made.tried(|| format!("make the interface {name}"))
+        .map_err(|error| match lacks {
+            true => error.with_hint(format!("this kernel has no interfaces of the type {kind}")),
+            false => error,
+        })
 }
 
 fn is_taken(made: &io::Result<()>) -> bool {
