@@ -170,7 +170,9 @@ impl Container {
     pub fn info(&self) -> Result<Info> {
         let (state, status) = self.observe()?;
         let (memory, memory_limit) = match &status {
-            Some(_) => self.cgroup().map_or((None, None), |c| c.memory()),
+            Some(_) => self
+                .cgroup()
+                .map_or((None, None), |c| (c.memory(), c.memory_limit())),
             None => (None, None),
         };
         // One broken config must not hide the other containers.

@@ -7,6 +7,7 @@
 
 mod cgroup;
 pub mod config;
+mod console;
 mod container;
 mod containers;
 mod editing;
@@ -18,11 +19,13 @@ mod monitor;
 mod name;
 mod run_directory;
 pub mod sandbox;
+mod signals;
 mod subid;
 #[allow(unsafe_code, reason = "the one system-call module")]
 mod sys;
 
-pub use cgroup::Limits;
+pub use cgroup::{Limits, LimitsInForce, Usage};
+pub use console::{SessionEnd, Tty};
 pub use container::{Container, Info, StartOptions, State, StopOptions};
 pub use containers::{Containers, Directories, NewContainer};
 pub use editing::{Edited, Replaced};

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::terminal::Terminal;
-use crate::cgroup::{Cgroup, Version};
+use crate::cgroup::Cgroup;
 use crate::config::{IdMapping, Settings};
 use crate::container::Container;
 use crate::error::{Result, Tried};
@@ -51,21 +51,10 @@ pub(super) fn boot(
 /// Makes the cgroup, with its limits, and gives its inside to the guest.
 fn confine(cgroup: &Cgroup, settings: &Settings) -> Result<()> {
     cgroup.create()?;
-    if settings.privileged() {
-        cgroup.allow_usual_devices()?;
-    }
-    for setting in &settings.cgroup {
-        let version = if setting.version_2 {
-            Version::Two
-        } else {
-            Version::One
-        };
-        cgroup
-            .set(version, &setting.key, &setting.value)
-            .map_err(|error| error.wrap(format!("could not set the limit of {}", setting.place)))?;
-    }
     let (uid, gid) = settings.root_ids();
-    cgroup.delegate(uid, gid)
+    cgroup.delegate(uid, gid)?;
+    // After the delegation, whose bounds a config may change.
+    cgroup.apply(&settings.cgroup, settings.privileged())
 }
 
 /// The rootfs as a detached mount, with the ids of the child's user namespace.
