@@ -453,8 +453,8 @@ impl Container {
         run.remove()
     }
 
-    /// One start, destruction or sweep at a time.
-    fn lock(&self, how: FlockArg) -> Result<Flock<File>> {
+    /// One start, destruction, sweep or edit at a time.
+    pub(crate) fn lock(&self, how: FlockArg) -> Result<Flock<File>> {
         lock_directory(&self.dir(), how)
     }
 }

@@ -3,7 +3,9 @@
 //! [`ConfigFile`] is the text, whose comments and order survive editing; [`Settings`] is what it
 //! means. Every `lxc.*` key is obeyed or refused, never ignored in silence.
 
+mod counting;
 mod default;
+mod edit;
 mod effective;
 mod file;
 pub mod keys;
@@ -14,7 +16,9 @@ mod networks;
 mod settings;
 mod values;
 
+pub use counting::{counting, values_of};
 pub use default::{NewConfig, default_config};
+pub(crate) use edit::new_problems;
 pub use effective::{Assignment, effective};
 pub use file::{ConfigFile, Line};
 pub use keys::{
