@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    copy, create, destroy, exec, image, info, logs, ls, rename, shell, snapshot, start, stop, template,
+    console, copy, create, destroy, exec, image, info, logs, ls, rename, shell, snapshot, start,
+    stop, template,
 };
 
 const EXAMPLES: &str = "\
@@ -108,6 +109,8 @@ pub enum Command {
     Exec(exec::Args),
     /// Open a login shell in a running container
     Shell(shell::Args),
+    /// Open a container's console, or one of its terminals
+    Console(console::Args),
     /// Show what a container wrote to its console
     Logs(logs::Args),
     /// Templates: what can be built

@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -17,6 +18,7 @@ use crate::error::{Error, ErrorKind, Reason, Result, Tried};
 use crate::monitor::client::{Client, Stopped};
 use crate::monitor::protocol::{Report, Status};
 use crate::name::ContainerName;
+use crate::network::{self, Owner};
 use crate::rename;
 use crate::run_directory::RunDirectory;
 use crate::storage::{RootPath, StorageKind, dependents, names, remove_tree};
@@ -63,8 +65,8 @@ pub struct Info {
     pub size_limit: Option<u64>,
     /// What its files lie on, of storage `overlay`.
     pub lower: Vec<PathBuf>,
-    /// Its addresses. None: the only network so far is `empty`.
-    pub ips: Vec<String>,
+    /// Its addresses, IPv4 first, without loopback and link-local ones.
+    pub ips: Vec<IpAddr>,
     /// The template it was made by.
     pub template: Option<String>,
     /// The image it was made from.
@@ -152,12 +154,10 @@ impl Container {
 
     /// Its config, as text.
     pub fn config(&self) -> Result<ConfigFile> {
-        let path = self.config_path();
-        let text = match rename::pending_config(self) {
-            Some(text) => text,
-            None => fs::read_to_string(&path).tried(|| format!("read {}", path.display()))?,
-        };
-        Ok(ConfigFile::parse(&path, &text))
+        if let Some(text) = rename::pending_config(self) {
+            return Ok(ConfigFile::parse(&self.config_path(), &text));
+        }
+        ConfigFile::read(&self.config_path())
     }
 
     /// Its config, understood.
@@ -184,13 +184,15 @@ impl Container {
     pub fn info(&self) -> Result<Info> {
         let (state, status) = self.observe()?;
         let (memory, memory_limit) = match &status {
-            Some(_) => self.cgroup().map_or((None, None), |c| c.memory()),
+            Some(_) => self
+                .cgroup()
+                .map_or((None, None), |c| (c.memory(), c.memory_limit())),
             None => (None, None),
         };
         // One broken config must not hide the other containers.
         let config = self.config().ok();
         let settings = config.as_ref().and_then(|config| Settings::of(config).ok());
-        let root = settings.as_ref().map(|settings| &settings.rootfs);
+        let root = settings.as_ref().map(|settings| &settings.root);
         let get = |key| config.as_ref().and_then(|config| config.get(key));
         Ok(Info {
             name: self.name.to_string(),
@@ -209,10 +211,17 @@ impl Container {
                 None => settings.as_ref().map(Settings::privileged),
             },
             storage: root.map(RootPath::kind),
-            size_limit: config.as_ref().and_then(size_limit).or_else(|| root?.size_limit()),
+            size_limit: config
+                .as_ref()
+                .and_then(size_limit)
+                .or_else(|| root?.size_limit()),
             lower: root.map_or(Vec::new(), |root| root.lower().to_vec()),
             rootfs: root.map(|root| root.own().to_owned()),
-            ips: Vec::new(),
+            ips: match &status {
+                // It may end at any moment; then it has none.
+                Some(status) => network::addresses_of(status.init_pid).unwrap_or_default(),
+                None => Vec::new(),
+            },
             template: get("sampan.template"),
             image: get("sampan.image"),
             config: self.config_path(),
@@ -427,6 +436,14 @@ impl Container {
         Cgroup::of_container(&self.directories.state, self.name.as_str())
     }
 
+    /// Whose networks its networks are.
+    pub(crate) fn owner(&self) -> Owner<'_> {
+        Owner {
+            name: self.name.as_str(),
+            state: &self.directories.state,
+        }
+    }
+
     pub(crate) fn run_directory(&self) -> RunDirectory {
         RunDirectory::new(&self.directories.run, &self.name)
     }
@@ -497,11 +514,15 @@ impl Container {
             return Ok(());
         };
         cgroup.kill()?;
+        // What cannot be understood cannot have been started either.
+        if let Ok(settings) = self.settings() {
+            network::sweep(self.owner(), &settings.networks)?;
+        }
         cgroup.remove()?;
         run.remove()
     }
 
-    /// One start, destruction or sweep at a time.
+    /// One start, destruction, sweep or edit at a time.
     pub(crate) fn lock(&self, how: FlockArg) -> Result<Flock<File>> {
         lock_directory(&self.dir(), how)
     }

@@ -197,10 +197,7 @@ mod tests {
 
     fn config(new: &NewContainer) -> ConfigFile {
         let mut config = ConfigFile::new();
-        config.push(
-            "lxc.rootfs.path",
-            &new.final_root().value(),
-        );
+        config.push("lxc.rootfs.path", &new.final_root().value());
         let ids = new.ids();
         config.push(
             "lxc.idmap",

@@ -54,7 +54,7 @@ impl Containers {
         let original = Original {
             name: source.name().as_str(),
             directory: source.dir(),
-            root: Settings::of(&config)?.rootfs,
+            root: Settings::of(&config)?.root,
             config,
         };
         self.begin_copy_of(&original, name, share)

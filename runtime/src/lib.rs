@@ -7,29 +7,35 @@
 
 mod cgroup;
 pub mod config;
+mod console;
 mod container;
 mod containers;
 mod copy;
+mod editing;
 mod error;
 mod exec;
 mod idmap;
 mod init;
 mod monitor;
 mod name;
+mod network;
 mod new_container;
 mod rename;
 mod run_directory;
 pub mod sandbox;
+mod signals;
 mod snapshot;
 mod storage;
 mod subid;
 #[allow(unsafe_code, reason = "the one system-call module")]
 mod sys;
 
-pub use cgroup::Limits;
+pub use cgroup::{Limits, LimitsInForce, Usage};
+pub use console::{SessionEnd, Tty};
 pub use container::{Container, Info, StartOptions, State, StopOptions};
 pub use containers::{Containers, Directories};
 pub use copy::SIZE_KEY;
+pub use editing::{Edited, Replaced};
 pub use error::{Error, ErrorKind, Reason, Result};
 pub use exec::ExecRequest;
 pub use idmap::IdRange;

@@ -92,11 +92,10 @@ impl Containers {
             drop(state_lock);
             for lower in lower {
                 if !lower.is_dir() {
-                    return Err(Error::user(format!(
-                        "{} has just been removed",
-                        lower.display()
-                    ))
-                    .with_reason(Reason::NotFound));
+                    return Err(
+                        Error::user(format!("{} has just been removed", lower.display()))
+                            .with_reason(Reason::NotFound),
+                    );
                 }
             }
             let root = make(&Place::first(&path))?;

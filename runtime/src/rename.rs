@@ -64,7 +64,13 @@ impl Containers {
         let text = serde_json::to_string(&note)
             .map_err(|e| Error::internal(format!("could not write a note: {e}")))?;
         write_file(&from.join(NOTE), &text)?;
-        match renameat2(AT_FDCWD, &from, AT_FDCWD, &to, RenameFlags::RENAME_NOREPLACE) {
+        match renameat2(
+            AT_FDCWD,
+            &from,
+            AT_FDCWD,
+            &to,
+            RenameFlags::RENAME_NOREPLACE,
+        ) {
             Ok(()) => {}
             Err(e) => {
                 let _ = fs::remove_file(from.join(NOTE));
@@ -115,7 +121,7 @@ fn renamed_config(
     from: &Path,
     to: &Path,
 ) -> Result<ConfigFile> {
-    let root = Settings::of(config)?.rootfs.moved(from, to);
+    let root = Settings::of(config)?.root.moved(from, to);
     let below = format!("{}/", from.display());
     let target = format!("{}/", to.display());
     let mut config = config.clone();

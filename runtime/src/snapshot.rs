@@ -52,7 +52,11 @@ struct Record {
 impl Container {
     /// Keeps the files and the config of the stopped container under a name, `snap0` and so on
     /// without one.
-    pub fn snapshot(&self, name: Option<&ContainerName>, comment: Option<&str>) -> Result<Snapshot> {
+    pub fn snapshot(
+        &self,
+        name: Option<&ContainerName>,
+        comment: Option<&str>,
+    ) -> Result<Snapshot> {
         must_be_root("make a snapshot")?;
         let _lock = self.lock(FlockArg::LockExclusive)?;
         self.must_be_stopped("kept in a snapshot")?;
@@ -71,7 +75,7 @@ impl Container {
             return Err(self.snapshot_exists(&name));
         }
         let config = self.config()?;
-        let root = Settings::of(&config)?.rootfs;
+        let root = Settings::of(&config)?.root;
         sweep_unnamed(&self.dir(), &root);
         let path = all.join(format!(".new-{name}-{:08x}", rand::random::<u32>()));
         DirBuilder::new()
@@ -108,7 +112,13 @@ impl Container {
         let text = serde_json::to_string_pretty(&record)
             .map_err(|e| Error::internal(format!("could not write a record: {e}")))?;
         write_file(&path.join(RECORD), &text)?;
-        match renameat2(AT_FDCWD, path, AT_FDCWD, target, RenameFlags::RENAME_NOREPLACE) {
+        match renameat2(
+            AT_FDCWD,
+            path,
+            AT_FDCWD,
+            target,
+            RenameFlags::RENAME_NOREPLACE,
+        ) {
             Ok(()) => Ok(()),
             Err(Errno::EEXIST | Errno::ENOTEMPTY) => {
                 let name = target.file_name().unwrap_or_default();
@@ -164,7 +174,7 @@ impl Container {
         let original = self.open_snapshot(snapshot)?;
         let directory = self.dir();
         // Of a container whose config cannot be read any more, what it had is replaced as well.
-        let current = self.settings().ok().map(|settings| settings.rootfs);
+        let current = self.settings().ok().map(|settings| settings.root);
         if let Some(current) = &current {
             sweep_unnamed(&directory, current);
         }
@@ -315,7 +325,7 @@ fn read_config(path: &Path) -> Option<ConfigFile> {
 
 /// Its tree where it is now: the container may have got another name since.
 fn rebased(config: &ConfigFile, path: &Path) -> Option<RootPath> {
-    let root = Settings::of(config).ok()?.rootfs;
+    let root = Settings::of(config).ok()?.root;
     let then = root.own().ancestors().find(|above| {
         above.file_name() == path.file_name()
             && above

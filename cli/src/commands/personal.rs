@@ -104,16 +104,11 @@ fn renamed(hosts: &str, old: &str, new: &str) -> String {
         .collect()
 }
 
-fn open<T>(
-    new: &NewContainer,
-    work: impl FnOnce(&Rootfs) -> Result<T, RootfsError>,
-) -> Outcome<T> {
+fn open<T>(new: &NewContainer, work: impl FnOnce(&Rootfs) -> Result<T, RootfsError>) -> Outcome<T> {
     let tree = new.root().open()?;
     Rootfs::open(&path_of(&tree))
         .and_then(|rootfs| work(&rootfs))
-        .map_err(|error| {
-            Failure::new(format!("cannot give {} its identity: {error}", new.name()))
-        })
+        .map_err(|error| Failure::new(format!("cannot give {} its identity: {error}", new.name())))
 }
 
 #[cfg(test)]

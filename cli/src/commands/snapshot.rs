@@ -9,7 +9,9 @@ use crate::{context::Context, failure::Outcome, output, words};
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Keep the files and the config of a stopped container
-    #[command(after_help = "Example:\n  sampan snapshot create web before-upgrade --comment \"all is well\"")]
+    #[command(
+        after_help = "Example:\n  sampan snapshot create web before-upgrade --comment \"all is well\""
+    )]
     Create {
         /// The container
         name: String,
@@ -117,9 +119,8 @@ fn restore(context: &Context, name: &str, snapshot: &str, new: Option<&str>) -> 
             .say(&format!("{name} is what it was in snapshot {snapshot}"));
         return Ok(());
     };
-    let (new, config) =
-        context
-            .containers()
-            .begin_restored(&container, snapshot, &new.parse()?)?;
+    let (new, config) = context
+        .containers()
+        .begin_restored(&container, snapshot, &new.parse()?)?;
     copy::finish(context, new, &config, name, false)
 }

@@ -133,7 +133,12 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_their_units() {
-        for (text, bytes) in [("1", 1), ("64k", 65_536), ("10G", 10 << 30), ("2TB", 2 << 40)] {
+        for (text, bytes) in [
+            ("1", 1),
+            ("64k", 65_536),
+            ("10G", 10 << 30),
+            ("2TB", 2 << 40),
+        ] {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
         for text in ["", "G", "0", "-1G", "1.5G", "99999999999T", "10é"] {

@@ -93,10 +93,19 @@ mod tests {
         let base = path.join("base/rootfs");
         let (base, shown) = (base.as_path(), path.display());
         write("base", &format!("dir:{}", base.display()));
-        write("copy", &format!("overlay:{}:{shown}/copy/upper", base.display()));
-        write("copy/snaps/before", &format!("overlay:{}:/x", base.display()));
+        write(
+            "copy",
+            &format!("overlay:{}:{shown}/copy/upper", base.display()),
+        );
+        write(
+            "copy/snaps/before",
+            &format!("overlay:{}:/x", base.display()),
+        );
         write("baseline", &format!("overlay:{shown}/baseline-2:/x"));
         let found = dependents(path, &path.join("base"));
-        assert_eq!(names(&found), "container copy, snapshot before of container copy");
+        assert_eq!(
+            names(&found),
+            "container copy, snapshot before of container copy"
+        );
     }
 }

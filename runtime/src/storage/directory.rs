@@ -87,7 +87,7 @@ pub(super) fn finish(
             .tried(|| format!("set the mount flags of {shown}"))?;
     }
     if let Some(user) = user {
-        mount::map_ids(tree.as_fd(), user).map_err(|cause| {
+        mount::map_ids(tree.as_fd(), user, false).map_err(|cause| {
             let unsupported = matches!(cause.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS));
             let error = Error::os(format!("could not map the user ids of {shown}"), cause);
             if unsupported {

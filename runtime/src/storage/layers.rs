@@ -206,7 +206,9 @@ mod tests {
         assert!(layers.find("abc").is_some());
         layers.remove("small/key", None).unwrap();
         assert_eq!(layers.find("abc"), None);
-        let left = fs::read_dir(layers_directory(state.path())).unwrap().count();
+        let left = fs::read_dir(layers_directory(state.path()))
+            .unwrap()
+            .count();
         assert_eq!(left, 0);
     }
 }

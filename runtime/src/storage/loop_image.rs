@@ -64,10 +64,10 @@ impl LoopImage {
 
 pub(super) fn make(place: &Place, size: u64) -> Result<RootPath> {
     if size < SMALLEST {
-        return Err(Error::user(format!(
-            "a root file system of {size} bytes is too small"
-        ))
-        .with_hint("give --size at least 16M"));
+        return Err(
+            Error::user(format!("a root file system of {size} bytes is too small"))
+                .with_hint("give --size at least 16M"),
+        );
     }
     let path = place.path("rootfs.img");
     let what = || format!("create {}", path.display());
@@ -81,7 +81,14 @@ pub(super) fn make(place: &Place, size: u64) -> Result<RootPath> {
     file.set_len(size / 4096 * 4096).tried(what)?;
     let mut command = Command::new("mkfs.ext4");
     command
-        .args(["-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,nodiscard,root_owner=0:0"])
+        .args([
+            "-q",
+            "-F",
+            "-m",
+            "0",
+            "-E",
+            "lazy_itable_init=1,nodiscard,root_owner=0:0",
+        ])
         .arg(&path)
         .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
         .stdin(Stdio::null());

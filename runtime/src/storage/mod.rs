@@ -118,17 +118,17 @@ impl NewStorage {
     /// Refuses what cannot be.
     pub(crate) fn check(&self, state: &Path) -> Result<()> {
         match (self.kind, self.size) {
-            (StorageKind::Dir | StorageKind::Overlay, Some(_)) => {
-                Err(Error::user(format!("storage {} cannot be limited in size", self.kind))
-                    .with_hint("use --storage loop, or btrfs where the state directory is on btrfs"))
-            }
+            (StorageKind::Dir | StorageKind::Overlay, Some(_)) => Err(Error::user(format!(
+                "storage {} cannot be limited in size",
+                self.kind
+            ))
+            .with_hint("use --storage loop, or btrfs where the state directory is on btrfs")),
             (StorageKind::Loop, None) => Err(Error::user("storage loop needs a size")
                 .with_hint("say how large it may grow, such as --size 10G")),
-            (StorageKind::Btrfs, _) if !btrfs::is_btrfs(state) => Err(Error::user(format!(
-                "{} is not on btrfs",
-                state.display()
-            ))
-            .with_hint("use --storage dir, overlay or loop")),
+            (StorageKind::Btrfs, _) if !btrfs::is_btrfs(state) => {
+                Err(Error::user(format!("{} is not on btrfs", state.display()))
+                    .with_hint("use --storage dir, overlay or loop"))
+            }
             _ => Ok(()),
         }
     }
@@ -208,7 +208,12 @@ pub(crate) fn sweep_unnamed(directory: &Path, named: &RootPath) {
         let ours = NAMES
             .iter()
             .any(|known| name == *known || name.strip_prefix(known).is_some_and(is_suffix));
-        if ours && !named.paths().iter().any(|path| path.starts_with(entry.path())) {
+        if ours
+            && !named
+                .paths()
+                .iter()
+                .any(|path| path.starts_with(entry.path()))
+        {
             // What stays is tried again next time.
             let _ = remove_tree(&entry.path());
         }

@@ -57,9 +57,9 @@ impl RootPath {
                     _ => Err("is not overlay:LOWER:UPPER"),
                 }
             }
-            Some((kind, _)) if !kind.contains('/') => Err(
-                "has a kind of storage that is not supported; dir, overlay, btrfs and loop are",
-            ),
+            Some((kind, _)) if !kind.contains('/') => {
+                Err("has a kind of storage that is not supported; dir, overlay, btrfs and loop are")
+            }
             _ => Ok(RootPath::Dir(absolute(value)?)),
         }
     }
@@ -177,7 +177,14 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_or_relative_is_refused() {
-        for value in ["zfs:pool/a", "dir:rootfs", "overlay:/one", "overlay:a:/b", "", "loop:"] {
+        for value in [
+            "zfs:pool/a",
+            "dir:rootfs",
+            "overlay:/one",
+            "overlay:a:/b",
+            "",
+            "loop:",
+        ] {
             assert!(RootPath::parse(value).is_err(), "{value}");
         }
     }

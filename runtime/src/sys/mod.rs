@@ -3,6 +3,7 @@
 //!
 //! Everything here has a safe surface; the rest of the crate is `deny(unsafe_code)`.
 
+pub(crate) mod bpf;
 pub(crate) mod btrfs;
 pub(crate) mod child;
 pub(crate) mod file;
@@ -11,6 +12,7 @@ pub(crate) mod loop_device;
 pub(crate) mod mount;
 pub(crate) mod pidfd;
 pub(crate) mod plan;
+pub(crate) mod rights;
 pub(crate) mod seccomp;
 pub(crate) mod spawn;
 pub(crate) mod tty;

@@ -38,9 +38,15 @@ fn names_links_holes_modes_and_times_are_kept() {
     assert_eq!(look("a/one").ino(), look("two").ino());
     assert_eq!(look("a/one").mode() & 0o7777, 0o4751);
     assert_eq!(look("a").mtime_nsec(), 123_456_789);
-    assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("/etc/passwd"));
+    assert_eq!(
+        fs::read_link(to.join("link")).unwrap(),
+        Path::new("/etc/passwd")
+    );
     assert_eq!(look("sparse").len(), 64 << 20);
-    assert!(look("sparse").blocks() * 512 < 1 << 20, "the holes were filled");
+    assert!(
+        look("sparse").blocks() * 512 < 1 << 20,
+        "the holes were filled"
+    );
     let mut bytes = [0; 6];
     let copied = File::open(to.join("sparse")).unwrap();
     copied.read_exact_at(&mut bytes, 32 << 20).unwrap();
@@ -71,7 +77,10 @@ fn owners_capabilities_and_devices_are_kept() {
     assert_eq!((metadata.uid(), metadata.gid()), (1000, 2000));
     let kept = xattr::get(&copied, "security.capability").unwrap();
     assert_eq!(kept.as_deref(), Some(&capability[..]));
-    assert_eq!(xattr::get(&copied, "user.note").unwrap().as_deref(), Some(&b"kept"[..]));
+    assert_eq!(
+        xattr::get(&copied, "user.note").unwrap().as_deref(),
+        Some(&b"kept"[..])
+    );
     assert_eq!(fs::metadata(to.join("null")).unwrap().rdev(), device);
 }
 
