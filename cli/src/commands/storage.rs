@@ -40,6 +40,7 @@ pub fn begin(
         .unwrap_or_else(|| StorageKind::default_in(state, args.size));
     let mut new = NewStorage::of(kind);
     new.size = args.size;
+    new.check(state)?;
     if kind == StorageKind::Overlay {
         return begin_overlay(context, workshop, &containers, image, new, name);
     }

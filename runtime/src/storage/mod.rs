@@ -115,8 +115,8 @@ impl NewStorage {
         }
     }
 
-    /// Refuses what cannot be.
-    pub(crate) fn check(&self, state: &Path) -> Result<()> {
+    /// Refuses what cannot be, for a container of this state directory.
+    pub fn check(&self, state: &Path) -> Result<()> {
         match (self.kind, self.size) {
             (StorageKind::Dir | StorageKind::Overlay, Some(_)) => Err(Error::user(format!(
                 "storage {} cannot be limited in size",
