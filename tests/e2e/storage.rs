@@ -223,7 +223,8 @@ fn what_cannot_be_is_refused_and_leaves_nothing() {
 #[test]
 fn a_full_disk_in_the_middle_of_a_copy_leaves_nothing() {
     let env = TestEnvironment::on_disk("ext4", 110 << 20);
-    env.create_small_guest("one", &["-o", "size=30000000"]);
+    // Room for the image and one container, not for two.
+    env.create_small_guest("one", &["-o", "size=38000000"]);
     let ran = env.sampan(&["copy", "one", "two"]).failed();
     assert!(ran.stderr.contains("No space left"), "{}", ran.stderr);
     let ran = env.sampan(&["snapshot", "create", "one"]).failed();
