@@ -5,6 +5,7 @@
 //! directory's tree (delegation: the directory and three of its files are its own, the limits are
 //! not) and does not see the others.
 
+mod freezer;
 mod hierarchies;
 mod keys;
 mod sandboxes;
@@ -258,6 +259,7 @@ impl Cgroup {
         let mut pause = Duration::from_micros(200);
         loop {
             let alive = self.kill_once();
+            self.thaw_version_1();
             if matches!(alive, Ok(0)) {
                 return Ok(());
             }
