@@ -8,12 +8,14 @@
 
 mod devices;
 mod entries;
+mod execute;
 
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
+pub(crate) use self::execute::Execution;
 use crate::config::{Capabilities, ProcMount, Settings, SysMount};
 use crate::error::{Result, Tried};
 use crate::sandbox::c_string;
@@ -49,7 +51,12 @@ pub(crate) fn namespaces(settings: &Settings) -> libc::c_int {
 }
 
 /// Writes the plan. The first descriptor sent with the go byte is the rootfs.
-pub(crate) fn plan(name: &str, settings: &Settings, terminals: &Terminals<'_>) -> Result<Plan> {
+pub(crate) fn plan(
+    name: &str,
+    settings: &Settings,
+    terminals: &Terminals<'_>,
+    execution: Option<&Execution>,
+) -> Result<Plan> {
     let mut plan = Plan::new().tried(|| "open pipes".to_owned())?;
     plan.step("wait for the monitor", Step::WaitForGo);
     plan.step("make all mounts private", Step::PrivateMounts);
@@ -112,6 +119,10 @@ pub(crate) fn plan(name: &str, settings: &Settings, terminals: &Terminals<'_>) -
         "refuse system calls",
         Step::Seccomp(program(Filter::Container)),
     );
+    if let Some(execution) = execution {
+        execute::add(&mut plan, settings, execution)?;
+        return Ok(plan);
+    }
     plan.step("close descriptors", Step::CloseOnExecFrom(3));
     let directory = settings.init_directory.as_deref().unwrap_or(Path::new("/"));
     plan.step(

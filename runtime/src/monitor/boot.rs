@@ -7,10 +7,10 @@ use super::terminal::Terminal;
 use crate::cgroup::{Cgroup, Version};
 use crate::config::{IdMapping, Settings};
 use crate::container::Container;
-use crate::error::{Result, Tried};
-use crate::init::{self, Terminals};
+use crate::error::{Reason, Result, Tried};
+use crate::init::{self, Execution, Terminals};
 use crate::sys::mount;
-use crate::sys::spawn::{Child, Running, set_limit, spawn};
+use crate::sys::spawn::{Child, Running, StartFailure, set_limit, spawn};
 
 /// Starts init. What it made when it fails is the caller's to remove: the cgroup.
 pub(super) fn boot(
@@ -19,13 +19,14 @@ pub(super) fn boot(
     cgroup: &Cgroup,
     console: &Terminal,
     ttys: &[Terminal],
+    execution: Option<&Execution>,
 ) -> Result<Running> {
     confine(cgroup, settings)?;
     let terminals = Terminals {
         console: console.slave(),
         ttys: ttys.iter().map(Terminal::slave).collect(),
     };
-    let plan = init::plan(container.name().as_str(), settings, &terminals)?;
+    let plan = init::plan(container.name().as_str(), settings, &terminals, execution)?;
     let into = cgroup.open_unified()?;
     let child = spawn(
         plan,
@@ -43,7 +44,15 @@ pub(super) fn boot(
     }
     let rootfs = root_tree(settings, &child)?;
     child.go(&[rootfs.as_fd()])?;
-    Ok(child.wait_for_exec()?)
+    child.wait_for_exec().map_err(|failure| match failure {
+        StartFailure::Exec(errno, error) if execution.is_some() => {
+            error.with_reason(match errno {
+                libc::ENOENT => Reason::CommandNotFound,
+                _ => Reason::CommandNotExecutable,
+            })
+        }
+        other => other.into(),
+    })
 }
 
 /// Makes the cgroup, with its limits, and gives its inside to the guest.

@@ -15,7 +15,7 @@ pub(crate) enum Report {
     },
     Failed {
         kind: String,
-        running: bool,
+        reason: Reason,
         message: String,
         hint: Option<String>,
         console: Option<String>,
@@ -31,7 +31,7 @@ impl Report {
         };
         Report::Failed {
             kind: kind.to_owned(),
-            running: error.reason() == Reason::Running,
+            reason: error.reason(),
             message: error.chain(),
             hint: error.hint().map(str::to_owned),
             console: error.console().map(str::to_owned),
@@ -53,6 +53,8 @@ pub(crate) enum Request {
     /// [`Answer::Terminal`] or [`Answer::Refused`], and by [`Answer::FellBehind`] when the monitor
     /// ends the session.
     View { tty: Option<u32> },
+    /// Send this to the first process. No answer.
+    Signal { signal: i32 },
     /// Ask the guest to reboot: [`Answer::Rebooting`], then [`Answer::Rebooted`]; or
     /// [`Answer::Refused`].
     Reboot,

@@ -36,6 +36,13 @@ impl Monitor {
                     self.view(client, tty);
                     continue;
                 }
+                Request::Signal { signal } => {
+                    if let Some(init) = &self.init {
+                        // It has ended already: then that is being noticed.
+                        let _ = pidfd::signal_number(init.pidfd.as_fd(), signal);
+                    }
+                    None
+                }
                 Request::Reboot => Some(self.reboot(client)),
                 Request::Freeze { milliseconds } => {
                     self.freeze(client, Duration::from_millis(milliseconds))

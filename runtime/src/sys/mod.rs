@@ -4,6 +4,7 @@
 //! Everything here has a safe surface; the rest of the crate is `deny(unsafe_code)`.
 
 pub(crate) mod child;
+mod first;
 pub(crate) mod inherited;
 pub(crate) mod mount;
 pub(crate) mod pidfd;
