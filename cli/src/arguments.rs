@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    console, create, destroy, exec, image, info, logs, ls, shell, start, stop, template,
+    config, console, create, destroy, exec, image, info, logs, ls, shell, start, stop, template,
 };
 
 const EXAMPLES: &str = "\
@@ -97,6 +97,9 @@ pub enum Command {
     Ls(ls::Args),
     /// Show what is known of a container
     Info(info::Args),
+    /// Read or change the configuration of a container
+    #[command(subcommand)]
+    Config(config::Command),
     /// Run a command in a running container
     Exec(exec::Args),
     /// Open a login shell in a running container

@@ -24,8 +24,8 @@ pub use keys::{
     Autostart, CgroupDirectories, Console, Hook, HookKind, Hooks, Log, Namespace, Namespaces,
     Seccomp,
 };
-pub use legacy::RENAMED;
+pub use legacy::{RENAMED, today};
 pub use mount_options::{Create, MountIds, MountOptions, Propagation, PropagationKind};
 pub use mounts::{MountEntry, ProcMount, SysMount, read_fstab};
-pub use settings::{IdMapping, Settings};
+pub use settings::{IdMapping, Settings, problems};
 pub use values::{Capabilities, CgroupSetting, ResourceLimit};

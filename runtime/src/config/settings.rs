@@ -214,6 +214,11 @@ pub(super) struct Draft {
     pub(super) entries: Vec<Assignment>,
 }
 
+/// All that keeps a config from being obeyed.
+pub fn problems(file: &ConfigFile) -> Vec<Error> {
+    read(file).1.into_iter().map(Error::from).collect()
+}
+
 /// Why a config cannot be obeyed: one line, or something missing.
 #[derive(Debug)]
 pub(super) struct Problem {
