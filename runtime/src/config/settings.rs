@@ -303,6 +303,9 @@ impl Draft {
             Some(keep) => Capabilities::Keep(keep),
             None => Capabilities::Drop(drop),
         };
+        if !s.namespaces.clone.is_empty() && !s.namespaces.keep.is_empty() {
+            return Err("lxc.namespace.clone and lxc.namespace.keep exclude each other");
+        }
         let has_root = |map: &[IdMapping]| map.iter().any(|m| m.inside == 0);
         let mapped = !s.user_map.is_empty() || !s.group_map.is_empty();
         if mapped && !(has_root(&s.user_map) && has_root(&s.group_map)) {
