@@ -17,6 +17,7 @@ mod idmap;
 mod init;
 mod monitor;
 mod name;
+mod network;
 mod run_directory;
 pub mod sandbox;
 mod signals;

@@ -113,8 +113,8 @@ fn what_cannot_be_obeyed_is_refused_with_its_line_and_nothing_changes() {
         ),
         (
             "lxc.net.1.type",
-            "veth",
-            "lxc.net.1.type = veth is not supported yet",
+            "none",
+            "lxc.net.1.type = none is not supported",
         ),
         (
             "lxc.include",
@@ -208,13 +208,13 @@ fn a_handbook_config_is_understood_and_edited_in_its_own_words() {
 fn a_config_with_a_fault_can_still_be_changed_elsewhere() {
     let env = TestEnvironment::new();
     env.create_small_guest("web", &[]);
-    append(&env, "web", "lxc.network.type = veth\n");
+    append(&env, "web", "lxc.network.type = none\n");
     let ran = env
         .sampan(&["config", "set", "web", "lxc.uts.name", "x"])
         .ok();
     assert!(
         ran.stderr
-            .contains("lxc.net.0.type = veth is not supported"),
+            .contains("lxc.net.0.type = none is not supported"),
         "{}",
         ran.stderr
     );

@@ -18,6 +18,7 @@ mod guest;
 mod images;
 mod lock;
 mod mistakes;
+mod network;
 mod oracle;
 mod output;
 mod templates;

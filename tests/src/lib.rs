@@ -5,6 +5,7 @@
 mod environment;
 mod machine;
 mod mirror;
+mod network;
 mod process;
 mod server;
 mod terminal;
@@ -13,6 +14,7 @@ mod tree;
 pub use environment::TestEnvironment;
 pub use machine::{processes, processes_below};
 pub use mirror::{CachingMirror, apt_mirror};
+pub use network::HostNetwork;
 pub use process::{Background, Ran, deadline_of, wait_until};
 pub use server::Server;
 pub use terminal::Terminal;

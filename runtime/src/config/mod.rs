@@ -12,6 +12,7 @@ pub mod keys;
 mod legacy;
 mod mount_options;
 mod mounts;
+mod networks;
 mod settings;
 mod values;
 
@@ -27,5 +28,8 @@ pub use keys::{
 pub use legacy::{RENAMED, today};
 pub use mount_options::{Create, MountIds, MountOptions, Propagation, PropagationKind};
 pub use mounts::{MountEntry, ProcMount, SysMount, read_fstab};
+pub use networks::{
+    Gateway, HardwareAddress, IpvlanMode, MacvlanMode, Network, NetworkAddress, NetworkKind,
+};
 pub use settings::{IdMapping, Settings, problems};
 pub use values::{Capabilities, CgroupSetting, ResourceLimit};

@@ -9,6 +9,7 @@ use super::keys::{
 };
 use super::mount_options::MountIds;
 use super::mounts::{MountEntry, ProcMount, SysMount, read_fstab};
+use super::networks::{Network, NetworkKind};
 use super::values::{Capabilities, CgroupSetting, ResourceLimit};
 use crate::error::{Error, Result};
 
@@ -65,6 +66,8 @@ pub struct Settings {
     pub rootfs_managed: bool,
     /// `lxc.mount.fstab`.
     pub fstab: Option<PathBuf>,
+    /// `lxc.net.*`, by number.
+    pub networks: Vec<Network>,
     /// `lxc.namespace.*`.
     pub namespaces: Namespaces,
     /// `lxc.cgroup.dir*`.
@@ -181,6 +184,7 @@ impl Settings {
             rootfs_mount: None,
             rootfs_managed: true,
             fstab: None,
+            networks: Vec::new(),
             namespaces: Namespaces::default(),
             cgroup_directories: CgroupDirectories::default(),
             cgroup_relative: false,
@@ -251,6 +255,7 @@ pub(super) fn read(file: &ConfigFile) -> (Settings, Vec<Problem>) {
             problems.extend(draft.line(&line).err());
         }
         draft.mounts(&mut problems);
+        draft.networks(&mut problems);
         // Of what could not be read nothing is known.
         if problems.is_empty() {
             problems.extend(draft.whole().map_err(|what| whole(file, what)).err());
@@ -289,6 +294,18 @@ impl Draft {
         }
     }
 
+    fn networks(&self, problems: &mut Vec<Problem>) {
+        for network in &self.settings.networks {
+            if let Err(what) = complete(network) {
+                problems.push(Problem {
+                    place: network.place.clone(),
+                    what: format!("lxc.net.{} {what}", network.number),
+                    hint: None,
+                });
+            }
+        }
+    }
+
     /// What can only be said when all lines are known.
     fn whole(&mut self) -> Result<(), &'static str> {
         let s = &mut self.settings;
@@ -319,6 +336,16 @@ impl Draft {
             return Err("lxc.rootfs.options has idmap=container, but there is no lxc.idmap");
         }
         Ok(())
+    }
+}
+
+/// Whether a network has what its kind needs.
+fn complete(network: &Network) -> Result<(), &'static str> {
+    match network.kind {
+        NetworkKind::Empty | NetworkKind::Veth => Ok(()),
+        NetworkKind::Vlan if network.vlan.is_none() => Err("is a vlan without vlan.id"),
+        _ if network.link.is_none() => Err("needs a link, the host's interface"),
+        _ => Ok(()),
     }
 }
 
@@ -397,12 +424,29 @@ mod tests {
     }
 
     #[test]
-    fn a_handbook_config_says_which_line_is_not_supported_yet() {
-        let error = read("lxc.utsname = testlxc\nlxc.network.type = veth\n").unwrap_err();
+    fn the_handbooks_network_is_understood() {
+        let settings = read(
+            "lxc.utsname = testlxc\nlxc.network.type = veth\nlxc.network.flags = up\n\
+             lxc.network.link = br0\nlxc.network.hwaddr = 4a:49:43:49:79:20\n",
+        )
+        .unwrap();
+        let network = &settings.networks[0];
+        assert_eq!((network.kind, network.up), (NetworkKind::Veth, true));
+        assert_eq!(network.link.as_deref(), Some("br0"));
+        let address = network.hardware.unwrap().filled(0);
+        assert_eq!(address, [0x4a, 0x49, 0x43, 0x49, 0x79, 0x20]);
+    }
+
+    #[test]
+    fn a_network_without_what_its_kind_needs_is_refused() {
+        let error = read("lxc.net.3.type = macvlan\n").unwrap_err().chain();
         assert_eq!(
-            error.chain(),
-            "/x/config:3: lxc.net.0.type = veth is not supported yet; only \"empty\" is"
+            error,
+            "/x/config:2: lxc.net.3 needs a link, the host's interface"
         );
+        assert!(read("lxc.net.0.type = vlan\nlxc.net.0.link = eth0\n").is_err());
+        let settings = read("lxc.net.0.type = vlan\nlxc.net =\n").unwrap();
+        assert!(settings.networks.is_empty());
     }
 
     proptest! {
