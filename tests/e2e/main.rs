@@ -6,6 +6,7 @@
 
 mod archives;
 mod attacks;
+mod config;
 mod console;
 mod containers;
 mod crashes;
