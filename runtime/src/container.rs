@@ -143,9 +143,7 @@ impl Container {
 
     /// Its config, as text.
     pub fn config(&self) -> Result<ConfigFile> {
-        let path = self.config_path();
-        let text = fs::read_to_string(&path).tried(|| format!("read {}", path.display()))?;
-        Ok(ConfigFile::parse(&path, &text))
+        ConfigFile::read(&self.config_path())
     }
 
     /// Its config, understood.

@@ -4,14 +4,22 @@
 //! means. Every `lxc.*` key is obeyed or refused, never ignored in silence.
 
 mod default;
+mod effective;
 mod file;
+pub mod keys;
 mod legacy;
 mod mounts;
 mod settings;
 mod values;
 
 pub use default::{NewConfig, default_config};
+pub use effective::{Assignment, effective};
 pub use file::{ConfigFile, Line};
+pub use keys::{
+    Autostart, CgroupDirectories, Console, Hook, HookKind, Hooks, Log, Namespace, Namespaces,
+    Seccomp,
+};
+pub use legacy::RENAMED;
 pub use mounts::{Create, MountEntry, ProcMount, SysMount};
 pub use settings::{IdMapping, Settings};
 pub use values::{Capabilities, CgroupSetting, ResourceLimit};
