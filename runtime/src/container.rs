@@ -121,6 +121,11 @@ impl Container {
         &self.name
     }
 
+    /// Another one in the same directory.
+    pub(crate) fn beside(&self, name: ContainerName) -> Container {
+        Container::new(self.directories.clone(), name)
+    }
+
     /// `STATE/NAME`.
     pub fn dir(&self) -> PathBuf {
         self.directories.state.join(self.name.as_str())

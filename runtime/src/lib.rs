@@ -11,12 +11,14 @@ mod container;
 mod containers;
 mod error;
 mod exec;
+pub mod hooks;
 mod idmap;
 mod init;
 mod monitor;
 mod name;
 mod run_directory;
 pub mod sandbox;
+mod seccomp;
 mod subid;
 #[allow(unsafe_code, reason = "the one system-call module")]
 mod sys;

@@ -27,7 +27,11 @@ pub(super) fn add(plan: &mut Plan, settings: &Settings) -> Result<()> {
         .iter()
         .any(|entry| entry.target.starts_with(CGROUP));
     if !has_cgroup && settings.sys.is_some() && Hierarchies::discover()?.unified.is_some() {
-        let options = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+        let mut options =
+            libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+        if settings.cgroup_read_only {
+            options |= libc::MOUNT_ATTR_RDONLY;
+        }
         plan.step(
             "mount cgroup2 at /sys/fs/cgroup",
             Step::Mount(

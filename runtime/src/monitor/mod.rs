@@ -8,6 +8,8 @@ mod boot;
 pub(crate) mod client;
 mod control;
 mod halt;
+mod hooking;
+mod own;
 pub(crate) mod protocol;
 mod requests;
 mod start;
@@ -28,7 +30,7 @@ use self::control::Control;
 use self::protocol::{Answer, Report};
 use self::terminal::Terminal;
 use crate::cgroup::Cgroup;
-use crate::config::Settings;
+use crate::config::{HookKind, Settings};
 use crate::container::Container;
 use crate::containers::Directories;
 use crate::error::{Result, Tried};
@@ -111,7 +113,7 @@ struct Monitor {
     /// The signal to halt, while init does not listen to it yet: it is sent again once it does.
     unheard: Option<i32>,
     /// Held until the very end.
-    _lock: File,
+    lock: File,
 }
 
 impl Monitor {
@@ -126,7 +128,9 @@ impl Monitor {
                 break ended;
             }
             eprintln!("the guest reboots");
+            self.after(HookKind::Stop, "reboot");
             self.cgroup.remove()?;
+            self.after(HookKind::PostStop, "reboot");
             match boot::boot(
                 &self.container,
                 &self.settings,
@@ -144,10 +148,25 @@ impl Monitor {
         };
         eprintln!("init ended: {ended:?}");
         // Go on past failures, so that as little as possible stays.
+        self.after(HookKind::Stop, "stop");
         let removed = self.cgroup.remove();
+        self.after(HookKind::PostStop, "stop");
         let run = self.container.run_directory().remove();
         self.control.tell_all(&Answer::Ended(ended.into()));
-        removed.and(run)
+        let destroyed = if self.settings.ephemeral {
+            // It would see itself running.
+            drop(self.lock);
+            self.container.destroy(false)
+        } else {
+            Ok(())
+        };
+        removed.and(run).and(destroyed)
+    }
+
+    /// Runs hooks after init has ended.
+    fn after(&self, kind: HookKind, target: &str) {
+        let namespaces = &self.init.namespaces;
+        hooking::after(&self.container, &self.settings, kind, target, namespaces);
     }
 }
 

@@ -5,8 +5,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::control::Control;
 use super::terminal::Terminal;
-use super::{Monitor, boot, now};
-use crate::container::{Container, check_rootfs};
+use super::{Monitor, boot, now, own};
+use crate::container::Container;
 use crate::error::{Error, Reason, Result, Tried};
 
 impl Monitor {
@@ -17,7 +17,7 @@ impl Monitor {
         };
         let begun = (|| {
             let settings = container.settings()?;
-            check_rootfs(&settings.rootfs)?;
+            own::obey(&settings)?;
             // Only when they are asked for: the guest's init, not this process, gets the rest.
             let mut mask = SigSet::empty();
             for signal in [
@@ -73,7 +73,7 @@ impl Monitor {
             started_at: now(),
             stopping: false,
             unheard: None,
-            _lock: lock,
+            lock,
         })
     }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod child;
 pub(crate) mod inherited;
 pub(crate) mod mount;
+pub(crate) mod namespace;
 pub(crate) mod pidfd;
 pub(crate) mod plan;
 pub(crate) mod seccomp;

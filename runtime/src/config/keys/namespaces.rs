@@ -70,8 +70,7 @@ pub(super) const KEYS: &[Key] = &[
             Ok(())
         },
     )
-    .list()
-    .refused(),
+    .list(),
     Key::new(
         "lxc.namespace.keep",
         "NAMESPACE…",
@@ -81,15 +80,13 @@ pub(super) const KEYS: &[Key] = &[
             Ok(())
         },
     )
-    .list()
-    .refused(),
+    .list(),
     Key::new(
         "lxc.namespace.share.*",
         "PID, NAME or PATH",
         "this namespace is that of another process or container",
         read_share,
-    )
-    .refused(),
+    ),
     Key::new(
         "lxc.time.offset.boot",
         "[-]NUMBER h|m|s|ms|us|ns",

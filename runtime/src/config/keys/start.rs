@@ -71,8 +71,7 @@ pub(super) const KEYS: &[Key] = &[
             draft.settings.ephemeral = switch(line)?;
             Ok(())
         },
-    )
-    .refused_but(&["0"]),
+    ),
     Key::new(
         "lxc.monitor.unshare",
         "0 or 1",
@@ -81,8 +80,7 @@ pub(super) const KEYS: &[Key] = &[
             draft.settings.monitor_unshare = switch(line)?;
             Ok(())
         },
-    )
-    .refused_but(&["0"]),
+    ),
     Key::new(
         "lxc.monitor.signal.pdeath",
         "SIGNAL or 0",
