@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod environment;
+mod lxc;
 mod machine;
 mod mirror;
 mod process;
@@ -10,6 +11,7 @@ mod server;
 mod tree;
 
 pub use environment::TestEnvironment;
+pub use lxc::Lxc;
 pub use machine::{processes, processes_below};
 pub use mirror::{CachingMirror, apt_mirror};
 pub use process::{Background, Ran, deadline_of, wait_until};

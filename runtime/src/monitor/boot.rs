@@ -73,7 +73,7 @@ pub(super) fn boot(
     output.take();
     started.inspect_err(|_| {
         // What the first hooks did is for the last ones to undo.
-        hooking::after(container, settings, HookKind::PostStop, "stop", &[]);
+        hooking::after(container, settings, HookKind::PostStop, "stop", None);
     })
 }
 

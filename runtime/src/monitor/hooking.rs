@@ -5,16 +5,24 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::terminal::Terminal;
-use crate::config::{HookKind, Settings};
+use crate::config::{HookKind, Namespace, Settings};
 use crate::container::Container;
 use crate::error::{Error, Result, Tried};
 use crate::hooks::{self, Context, Output};
 use crate::init::{self, namespaces};
 use crate::sys::namespace;
-use crate::sys::spawn::Onlooker;
+use crate::sys::spawn::{Onlooker, Running};
 
-/// In the order in which LXC names them to hooks.
-const TOLD: [&str; 7] = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
+/// Those told to hooks, if the container has them to itself.
+const TOLD: [Namespace; 7] = [
+    Namespace::User,
+    Namespace::Mount,
+    Namespace::Pid,
+    Namespace::Uts,
+    Namespace::Ipc,
+    Namespace::Network,
+    Namespace::Cgroup,
+];
 
 /// What this container's hooks are told.
 pub(super) fn context(container: &Container, settings: &Settings, console: &Terminal) -> Context {
@@ -38,24 +46,29 @@ pub(super) fn run(
 }
 
 /// Runs hooks after the end: `target` is what follows, `stop` or `reboot`. A failure changes
-/// nothing any more and is logged.
+/// nothing any more and is logged. `init` is the one that has ended, if there was one.
 pub(super) fn after(
     container: &Container,
     settings: &Settings,
     kind: HookKind,
     target: &str,
-    namespaces: &[(&'static str, OwnedFd)],
+    init: Option<&Running>,
 ) {
     if settings.hooks.of(kind).next().is_none() {
         return;
     }
     let mut context = Context::new(container, settings, &init::mount_point(settings));
     context.tell("LXC_TARGET", target);
+    if let Some(init) = init {
+        context.tell("LXC_PID", init.pid.to_string());
+    }
     let mut more = Vec::new();
-    for (name, fd) in namespaces {
+    for (name, fd) in init.into_iter().flat_map(|init| &init.namespaces) {
         let path = format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
         context.tell(&format!("LXC_{}_NS", name.to_uppercase()), &path);
-        more.push(format!("{name}:{path}"));
+        if kind == HookKind::Stop {
+            more.push(format!("{name}:{path}"));
+        }
     }
     let ran = Output::new(&hooks::log_file(container, settings))
         .and_then(|mut output| run(settings, kind, &more, &context, &mut output));
@@ -72,8 +85,10 @@ pub(super) fn namespaces_for_hooks(
     if settings.hooks.of(HookKind::Stop).next().is_none() {
         return Ok(Vec::new());
     }
-    let open = |name: &'static str| Ok((name, open_namespace(pid, name)?));
-    TOLD.into_iter().map(open).collect()
+    TOLD.into_iter()
+        .filter(|kind| namespaces::is_own(settings, *kind))
+        .map(|kind| Ok((kind.name(), open_namespace(pid, kind.name())?)))
+        .collect()
 }
 
 /// The monitor while init is on its way.

@@ -165,8 +165,8 @@ impl Monitor {
 
     /// Runs hooks after init has ended.
     fn after(&self, kind: HookKind, target: &str) {
-        let namespaces = &self.init.namespaces;
-        hooking::after(&self.container, &self.settings, kind, target, namespaces);
+        let init = Some(&self.init);
+        hooking::after(&self.container, &self.settings, kind, target, init);
     }
 }
 
