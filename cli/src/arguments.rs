@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::commands::{create, destroy, exec, image, info, logs, ls, shell, start, stop, template};
+use crate::commands::{
+    console, create, destroy, exec, image, info, logs, ls, shell, start, stop, template,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -99,6 +101,8 @@ pub enum Command {
     Exec(exec::Args),
     /// Open a login shell in a running container
     Shell(shell::Args),
+    /// Open a container's console, or one of its terminals
+    Console(console::Args),
     /// Show what a container wrote to its console
     Logs(logs::Args),
     /// Templates: what can be built

@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,6 +17,7 @@ use crate::error::{Error, ErrorKind, Reason, Result, Tried};
 use crate::monitor::client::{Client, Stopped};
 use crate::monitor::protocol::{Report, Status};
 use crate::name::ContainerName;
+use crate::network::{self, Owner};
 use crate::run_directory::RunDirectory;
 
 /// What a container is doing.
@@ -54,8 +56,8 @@ pub struct Info {
     pub privileged: Option<bool>,
     /// Its root file system.
     pub rootfs: Option<PathBuf>,
-    /// Its addresses. None: the only network so far is `empty`.
-    pub ips: Vec<String>,
+    /// Its addresses, IPv4 first, without loopback and link-local ones.
+    pub ips: Vec<IpAddr>,
     /// The template it was made by.
     pub template: Option<String>,
     /// The image it was made from.
@@ -175,7 +177,9 @@ impl Container {
     pub fn info(&self) -> Result<Info> {
         let (state, status) = self.observe()?;
         let (memory, memory_limit) = match &status {
-            Some(_) => self.cgroup().map_or((None, None), |c| c.memory()),
+            Some(_) => self
+                .cgroup()
+                .map_or((None, None), |c| (c.memory(), c.memory_limit())),
             None => (None, None),
         };
         // One broken config must not hide the other containers.
@@ -199,7 +203,11 @@ impl Container {
                 None => settings.as_ref().map(Settings::privileged),
             },
             rootfs: settings.map(|settings| settings.rootfs),
-            ips: Vec::new(),
+            ips: match &status {
+                // It may end at any moment; then it has none.
+                Some(status) => network::addresses_of(status.init_pid).unwrap_or_default(),
+                None => Vec::new(),
+            },
             template: get("sampan.template"),
             image: get("sampan.image"),
             config: self.config_path(),
@@ -364,6 +372,14 @@ impl Container {
         Cgroup::of_container(&self.directories.state, self.name.as_str())
     }
 
+    /// Whose networks its networks are.
+    pub(crate) fn owner(&self) -> Owner<'_> {
+        Owner {
+            name: self.name.as_str(),
+            state: &self.directories.state,
+        }
+    }
+
     pub(crate) fn run_directory(&self) -> RunDirectory {
         RunDirectory::new(&self.directories.run, &self.name)
     }
@@ -434,12 +450,16 @@ impl Container {
             return Ok(());
         };
         cgroup.kill()?;
+        // What cannot be understood cannot have been started either.
+        if let Ok(settings) = self.settings() {
+            network::sweep(self.owner(), &settings.networks)?;
+        }
         cgroup.remove()?;
         run.remove()
     }
 
-    /// One start, destruction or sweep at a time.
-    fn lock(&self, how: FlockArg) -> Result<Flock<File>> {
+    /// One start, destruction, sweep or edit at a time.
+    pub(crate) fn lock(&self, how: FlockArg) -> Result<Flock<File>> {
         lock_directory(&self.dir(), how)
     }
 }

@@ -25,16 +25,18 @@ use crate::hooks::{self, Context, Output};
 use crate::sandbox::c_string;
 use crate::sandbox::in_root::{DEFAULT_PATH, program_of};
 use crate::sys::mount;
-use crate::sys::plan::{FileSystem, Plan, Program, Source, Step};
+use crate::sys::plan::{FileSystem, Plan, Program, SLOTS, Source, Step};
 use crate::sys::seccomp::{Filter, program};
+pub(crate) use entries::Unmapped;
 
-/// Where `wait for go` puts the rootfs.
+/// Where `wait for go` puts the rootfs; behind it come the mounts whose ids the monitor maps.
 const ROOTFS: usize = 0;
-const PROC: usize = 1;
-const SYS: usize = 2;
-const SCRATCH: usize = 3;
+const FIRST_MAPPED: usize = 1;
 /// The host's root, for hooks that see it.
-const HOST: usize = 5;
+const HOST: usize = SLOTS - 5;
+const PROC: usize = SLOTS - 4;
+const SYS: usize = SLOTS - 3;
+const SCRATCH: usize = SLOTS - 2;
 
 /// reboot(2): in a pid namespace that is not its own a guest would restart the host.
 const SYS_BOOT: u32 = 22;
@@ -90,8 +92,13 @@ pub(crate) fn root_attributes(settings: &Settings) -> u64 {
     attributes
 }
 
-/// Writes the plan. The first descriptor sent with the go byte is the rootfs.
-pub(crate) fn plan(name: &str, settings: &Settings, orders: &Orders<'_>) -> Result<Plan> {
+/// Writes the plan. The first descriptor sent with the go byte is the rootfs; behind it come these
+/// mounts, shown with the container's ids, which only then exist.
+pub(crate) fn plan(
+    name: &str,
+    settings: &Settings,
+    orders: &Orders<'_>,
+) -> Result<(Plan, Vec<Unmapped>)> {
     let mut plan = Plan::new().tried(|| "open pipes".to_owned())?;
     plan.step("wait for the monitor", Step::WaitForGo);
     plan.step("make all mounts private", Step::PrivateMounts);
@@ -120,7 +127,7 @@ pub(crate) fn plan(name: &str, settings: &Settings, orders: &Orders<'_>) -> Resu
         add_sys(&mut plan, kind)?;
     }
     devices::add(&mut plan, settings, &orders.terminals)?;
-    entries::add(&mut plan, settings)?;
+    let unmapped = entries::add(&mut plan, settings)?;
     if sees_host(settings) {
         add_hooks(&mut plan, settings, orders, HookKind::Mount, Some(HOST))?;
         if settings.autodev {
@@ -134,7 +141,7 @@ pub(crate) fn plan(name: &str, settings: &Settings, orders: &Orders<'_>) -> Resu
         plan.step("wait for the hooks of the host", Step::Pause);
     }
     add_execution(&mut plan, settings, orders)?;
-    Ok(plan)
+    Ok((plan, unmapped))
 }
 
 /// From its namespaces on: what is in each of them.

@@ -7,8 +7,10 @@
 
 mod cgroup;
 pub mod config;
+mod console;
 mod container;
 mod containers;
+mod editing;
 mod error;
 mod exec;
 pub mod hooks;
@@ -16,16 +18,20 @@ mod idmap;
 mod init;
 mod monitor;
 mod name;
+mod network;
 mod run_directory;
 pub mod sandbox;
 mod seccomp;
+mod signals;
 mod subid;
 #[allow(unsafe_code, reason = "the one system-call module")]
 mod sys;
 
-pub use cgroup::Limits;
+pub use cgroup::{Limits, LimitsInForce, Usage};
+pub use console::{SessionEnd, Tty};
 pub use container::{Container, Info, StartOptions, State, StopOptions};
 pub use containers::{Containers, Directories, NewContainer};
+pub use editing::{Edited, Replaced};
 pub use error::{Error, ErrorKind, Reason, Result};
 pub use exec::ExecRequest;
 pub use idmap::IdRange;

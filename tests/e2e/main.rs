@@ -6,6 +6,7 @@
 
 mod archives;
 mod attacks;
+mod console;
 mod containers;
 mod crashes;
 mod debian;
@@ -19,6 +20,7 @@ mod interop;
 mod interop_lxc;
 mod lock;
 mod mistakes;
+mod network;
 mod oracle;
 mod output;
 mod templates;

@@ -1,16 +1,17 @@
 //! The monitor's part of a start: everything around the clone of the container's init.
 
 use std::fs::{self, File};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use super::hooking::{self, Watch};
 use super::terminal::Terminal;
-use crate::cgroup::{Cgroup, Version};
-use crate::config::{HookKind, IdMapping, Settings};
+use crate::cgroup::Cgroup;
+use crate::config::{HookKind, IdMapping, Namespace, Network, NetworkKind, Settings};
 use crate::container::{Container, check_rootfs};
-use crate::error::{Result, Tried};
+use crate::error::{Error, Result, Tried};
 use crate::hooks::Output;
 use crate::init::{self, Orders, Terminals, namespaces};
+use crate::network::{self, Connected};
 use crate::seccomp;
 use crate::sys::mount;
 use crate::sys::spawn::{Child, Running, set_limit, spawn};
@@ -22,7 +23,7 @@ pub(super) fn boot(
     cgroup: &Cgroup,
     console: &Terminal,
     ttys: &[Terminal],
-) -> Result<Running> {
+) -> Result<(Running, Connected)> {
     namespaces::check(settings)?;
     let profile = profile(settings)?;
     seccomp::keep(&container.run_directory().filter(), profile.as_deref())?;
@@ -43,7 +44,7 @@ pub(super) fn boot(
             output: &output,
             profile,
         };
-        let plan = init::plan(container.name().as_str(), settings, &orders)?;
+        let (plan, unmapped) = init::plan(container.name().as_str(), settings, &orders)?;
         let into = cgroup.open_unified()?;
         let child = hooking::in_shared_namespaces(container, settings, || {
             spawn(
@@ -53,12 +54,11 @@ pub(super) fn boot(
             )
         })?;
         prepare(&child, settings, cgroup)?;
-        let rootfs = match init::opens_root(settings) {
-            true => None,
-            false => Some(root_tree(settings, &child)?),
-        };
-        let rootfs: Vec<BorrowedFd<'_>> = rootfs.iter().map(AsFd::as_fd).collect();
-        child.go(&rootfs)?;
+        let connected = connect(container, settings, child.pid())?;
+        let rootfs = root_tree(settings, &child)?;
+        let mounts = mapped(unmapped, &child)?;
+        let trees: Vec<_> = std::iter::once(&rootfs).chain(&mounts).collect();
+        child.go(&trees.iter().map(|tree| tree.as_fd()).collect::<Vec<_>>())?;
         let pid = child.pid();
         let mut watch = Watch {
             settings,
@@ -68,13 +68,28 @@ pub(super) fn boot(
         };
         let mut init = child.wait_for_exec_watched(&mut watch)?;
         init.namespaces = hooking::namespaces_for_hooks(settings, init.pid)?;
-        Ok(init)
+        Ok((init, connected))
     })();
     output.take();
     started.inspect_err(|_| {
         // What the first hooks did is for the last ones to undo.
         hooking::after(container, settings, HookKind::PostStop, "stop", None);
     })
+}
+
+/// Makes its networks, in a network namespace of its own.
+fn connect(container: &Container, settings: &Settings, pid: i32) -> Result<Connected> {
+    if namespaces::is_own(settings, Namespace::Network) {
+        return network::connect(container.owner(), &settings.networks, pid);
+    }
+    let made = |network: &&Network| network.kind != NetworkKind::Empty;
+    match settings.networks.iter().find(made) {
+        None => Ok(Connected::default()),
+        Some(network) => Err(Error::user(format!(
+            "lxc.net.{} cannot be made: its network namespace is not its own (lxc.namespace.*)",
+            network.number
+        ))),
+    }
 }
 
 /// The filter of `lxc.seccomp.profile`.
@@ -112,21 +127,10 @@ fn prepare(child: &Child, settings: &Settings, cgroup: &Cgroup) -> Result<()> {
 /// Makes the cgroup, with its limits, and gives its inside to the guest.
 fn confine(cgroup: &Cgroup, settings: &Settings) -> Result<()> {
     cgroup.create()?;
-    if settings.privileged() {
-        cgroup.allow_usual_devices()?;
-    }
-    for setting in &settings.cgroup {
-        let version = if setting.version_2 {
-            Version::Two
-        } else {
-            Version::One
-        };
-        cgroup
-            .set(version, &setting.key, &setting.value)
-            .map_err(|error| error.wrap(format!("could not set the limit of {}", setting.place)))?;
-    }
     let (uid, gid) = settings.root_ids();
-    cgroup.delegate(uid, gid)
+    cgroup.delegate(uid, gid)?;
+    // After the delegation, whose bounds a config may change.
+    cgroup.apply(&settings.cgroup, settings.privileged())
 }
 
 /// The rootfs as a detached mount, with the ids of the child's user namespace.
@@ -141,6 +145,19 @@ fn root_tree(settings: &Settings, child: &Child) -> Result<OwnedFd> {
     let tree = mount::open_tree(&settings.rootfs, true).tried(what)?;
     mount::set_attributes(tree.as_fd(), attributes, 0).tried(what)?;
     Ok(tree)
+}
+
+/// Mounts with the ids of the child's user namespace.
+fn mapped(unmapped: Vec<init::Unmapped>, child: &Child) -> Result<Vec<OwnedFd>> {
+    if unmapped.is_empty() {
+        return Ok(Vec::new());
+    }
+    let path = format!("/proc/{}/ns/user", child.pid());
+    let user = File::open(&path).tried(|| format!("open {path}"))?;
+    unmapped
+        .into_iter()
+        .map(|mount| mount.map(user.as_fd()))
+        .collect()
 }
 
 fn write_map(pid: i32, file: &str, map: &[IdMapping]) -> Result<()> {

@@ -9,11 +9,14 @@ pub(crate) mod client;
 mod control;
 mod halt;
 mod hooking;
+mod log;
 mod own;
 pub(crate) mod protocol;
 mod requests;
+mod sessions;
 mod start;
 mod terminal;
+mod viewer;
 mod watch;
 
 use std::ffi::OsString;
@@ -34,6 +37,7 @@ use crate::config::{HookKind, Settings};
 use crate::container::Container;
 use crate::containers::Directories;
 use crate::error::{Result, Tried};
+use crate::network::Connected;
 use crate::sys::pidfd::Ended;
 use crate::sys::spawn::{Running, detach};
 
@@ -108,6 +112,7 @@ struct Monitor {
     control: Control,
     signals: SignalFd,
     init: Running,
+    network: Connected,
     started_at: u64,
     stopping: bool,
     /// The signal to halt, while init does not listen to it yet: it is sent again once it does.
@@ -120,7 +125,7 @@ impl Monitor {
     fn run(mut self) -> Result<()> {
         let ended = loop {
             let ended = self.watch()?;
-            self.console.drain();
+            self.finish_terminals();
             // The guest's pid namespace ended with its init; what was moved elsewhere too.
             self.cgroup.kill()?;
             // reboot(2): in a pid namespace it ends init by SIGHUP to restart, SIGINT to halt.
@@ -129,6 +134,7 @@ impl Monitor {
             }
             eprintln!("the guest reboots");
             self.after(HookKind::Stop, "reboot");
+            self.network = Connected::default();
             self.cgroup.remove()?;
             self.after(HookKind::PostStop, "reboot");
             match boot::boot(
@@ -138,7 +144,7 @@ impl Monitor {
                 &self.console,
                 &self.ttys,
             ) {
-                Ok(init) => self.init = init,
+                Ok((init, network)) => (self.init, self.network) = (init, network),
                 Err(error) => {
                     eprintln!("could not start again: {}", error.chain());
                     break ended;
@@ -149,6 +155,7 @@ impl Monitor {
         eprintln!("init ended: {ended:?}");
         // Go on past failures, so that as little as possible stays.
         self.after(HookKind::Stop, "stop");
+        self.network = Connected::default();
         let removed = self.cgroup.remove();
         self.after(HookKind::PostStop, "stop");
         let run = self.container.run_directory().remove();
