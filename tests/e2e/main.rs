@@ -14,6 +14,7 @@ mod exact;
 mod foreign;
 mod guest;
 mod images;
+mod lifecycle;
 mod lock;
 mod mistakes;
 mod oracle;
