@@ -164,9 +164,7 @@ impl Container {
 
     /// Its config, as text.
     pub fn config(&self) -> Result<ConfigFile> {
-        let path = self.config_path();
-        let text = fs::read_to_string(&path).tried(|| format!("read {}", path.display()))?;
-        Ok(ConfigFile::parse(&path, &text))
+        ConfigFile::read(&self.config_path())
     }
 
     /// Its config, understood.
@@ -193,7 +191,9 @@ impl Container {
     pub fn info(&self) -> Result<Info> {
         let (state, status) = self.observe()?;
         let (memory, memory_limit) = match &status {
-            Some(_) => self.cgroup().map_or((None, None), |c| c.memory()),
+            Some(_) => self
+                .cgroup()
+                .map_or((None, None), |c| (c.memory(), c.memory_limit())),
             None => (None, None),
         };
         // One broken config must not hide the other containers.

@@ -24,7 +24,7 @@ mod subid;
 #[allow(unsafe_code, reason = "the one system-call module")]
 mod sys;
 
-pub use cgroup::Limits;
+pub use cgroup::{Limits, LimitsInForce, Usage};
 pub use container::{Container, Info, StartOptions, State, StopOptions};
 pub use containers::{Containers, Directories, NewContainer};
 pub use error::{Error, ErrorKind, Reason, Result};

@@ -3,6 +3,7 @@
 //!
 //! Everything here has a safe surface; the rest of the crate is `deny(unsafe_code)`.
 
+pub(crate) mod bpf;
 pub(crate) mod child;
 pub(crate) mod inherited;
 pub(crate) mod mount;
