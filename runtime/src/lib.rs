@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+mod autostart;
 mod cgroup;
 pub mod config;
 mod container;
@@ -24,6 +25,7 @@ mod subid;
 #[allow(unsafe_code, reason = "the one system-call module")]
 mod sys;
 
+pub use autostart::{Chosen, Order, Selection};
 pub use cgroup::{Limits, LimitsInForce, Usage};
 pub use container::{Container, Info, StartOptions, State, StopOptions};
 pub use containers::{Containers, Directories, NewContainer};

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -11,73 +11,8 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use sampan_tests::{TestEnvironment, deadline_of};
+use sampan_tests::{TestEnvironment, Watcher, deadline_of};
 use serde_json::Value;
-
-/// `sampan events` in the background; killed at the end.
-struct Watcher {
-    child: Child,
-    output: PathBuf,
-}
-
-impl Watcher {
-    fn start(env: &TestEnvironment, arguments: &[&str]) -> Watcher {
-        let number = fs::read_dir(env.scratch()).unwrap().count();
-        let output = env.scratch().join(format!("events-{number}"));
-        let told = env.scratch().join(format!("events-{number}.err"));
-        let child = env
-            .command(&[&["events"], arguments].concat())
-            .stdin(Stdio::null())
-            .stdout(File::create(&output).unwrap())
-            .stderr(File::create(&told).unwrap())
-            .spawn()
-            .unwrap();
-        let watcher = Watcher { child, output };
-        deadline_of("the watcher watches", || {
-            fs::read_to_string(&told)
-                .is_ok_and(|text| text.contains("watching"))
-                .then_some(())
-        });
-        watcher
-    }
-
-    fn json(env: &TestEnvironment) -> Watcher {
-        Watcher::start(env, &["--format", "json"])
-    }
-
-    fn events(&self) -> Vec<Value> {
-        let text = fs::read_to_string(&self.output).unwrap();
-        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-        whole
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
-    }
-
-    /// The names of the events so far.
-    fn names(&self) -> Vec<String> {
-        let name = |event: &Value| event["event"].as_str().unwrap().to_owned();
-        self.events().iter().map(name).collect()
-    }
-
-    /// Waits for an event of this name, and returns the first.
-    fn until(&self, name: &str) -> Value {
-        let find = || self.events().into_iter().find(|e| e["event"] == name);
-        deadline_of(&format!("the event {name}"), || find().map(drop));
-        find().unwrap()
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
-    }
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn info(env: &TestEnvironment, name: &str) -> Value {
     env.sampan(&["info", name, "--format", "json"]).ok().json()
@@ -158,7 +93,7 @@ fn events_of_one_container_are_lines_for_people() {
     env.small_guest("other");
     env.small_guest("later");
     env.sampan(&["stop", "--kill", "later"]).ok();
-    let text = || fs::read_to_string(&watcher.output).unwrap();
+    let text = || watcher.text();
     deadline_of("the stop is told", || {
         text().contains("stopped").then_some(())
     });
@@ -731,4 +666,26 @@ fn a_start_that_fails_names_the_step_and_quotes_the_console() {
             ran.stderr
         );
     }
+}
+
+#[test]
+fn another_signal_than_sigkill_ends_init_if_the_config_says_so() {
+    let env = TestEnvironment::new();
+    with_init(
+        &env,
+        "polite",
+        "trap 'exit 5' TERM; echo up; while :; do /bin/sleep 1000 & wait $!; done",
+    );
+    configure(&env, "polite", "lxc.signal.stop = SIGTERM");
+    env.sampan(&["start", "polite"]).ok();
+    said(&env, "polite", "up");
+    env.sampan(&["stop", "--kill", "polite"]).ok();
+    assert_eq!(info(&env, "polite")["last_exit"]["status"], 5);
+    // One that does not take it is killed all the same.
+    with_init(&env, "deaf", "echo up; exec /bin/sleep 100000");
+    configure(&env, "deaf", "lxc.signal.stop = SIGTERM");
+    env.sampan(&["start", "deaf"]).ok();
+    said(&env, "deaf", "up");
+    env.sampan(&["stop", "--kill", "deaf"]).ok();
+    assert_eq!(info(&env, "deaf")["last_exit"]["signal"], 9);
 }

@@ -8,6 +8,7 @@ mod mirror;
 mod process;
 mod server;
 mod tree;
+mod watcher;
 
 pub use environment::TestEnvironment;
 pub use machine::{processes, processes_below};
@@ -15,3 +16,4 @@ pub use mirror::{CachingMirror, apt_mirror};
 pub use process::{Background, Ran, deadline_of, wait_until};
 pub use server::Server;
 pub use tree::Tree;
+pub use watcher::Watcher;

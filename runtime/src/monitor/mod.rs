@@ -121,6 +121,7 @@ struct Monitor {
     /// Why init was killed, if this monitor did it.
     killed: Option<Killed>,
     unheard: Option<Unheard>,
+    kill_at: Option<Instant>,
     frozen: bool,
     freezing: Option<Freezing>,
     /// Clients that wait for the guest's reboot.

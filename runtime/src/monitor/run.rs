@@ -28,6 +28,7 @@ impl Monitor {
         };
         self.init = None;
         self.unheard = None;
+        self.kill_at = None;
         self.thaw();
         self.console.drain();
         // The guest's pid namespace ended with its init; what was moved elsewhere too.

@@ -86,6 +86,7 @@ impl Monitor {
             stopping: false,
             killed: None,
             unheard: None,
+            kill_at: None,
             frozen: false,
             freezing: None,
             reboot_waiters: Vec::new(),

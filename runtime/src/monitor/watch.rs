@@ -51,6 +51,7 @@ impl Monitor {
             }
             self.answer_requests();
             self.follow_up_halt();
+            self.follow_up_kill();
             self.follow_up_freeze();
             match &self.init {
                 Some(init) if ended => {
@@ -72,6 +73,8 @@ impl Monitor {
         let left = until.map(|at| at.saturating_duration_since(Instant::now()));
         let waits = [
             left,
+            self.kill_at
+                .map(|at| at.saturating_duration_since(Instant::now())),
             self.unheard.map(|_| BOOT_INTERVAL),
             self.freezing.as_ref().map(|_| FREEZE_INTERVAL),
         ];
