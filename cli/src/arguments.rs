@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    autostart, create, destroy, events, exec, freeze, image, info, logs, ls, restart, shell, start,
-    stop, template, unfreeze, wait,
+    autostart, console, create, destroy, events, exec, freeze, image, info, logs, ls, restart,
+    shell, start, stop, template, unfreeze, wait,
 };
 
 const EXAMPLES: &str = "\
@@ -114,6 +114,8 @@ pub enum Command {
     Exec(exec::Args),
     /// Open a login shell in a running container
     Shell(shell::Args),
+    /// Open a container's console, or one of its terminals
+    Console(console::Args),
     /// Show what a container wrote to its console
     Logs(logs::Args),
     /// Templates: what can be built

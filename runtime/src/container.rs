@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,6 +20,7 @@ use crate::monitor::client::{Client, Stopped};
 use crate::monitor::policy::RestartPolicy;
 use crate::monitor::protocol::{Report, Status};
 use crate::name::ContainerName;
+use crate::network::{self, Owner};
 use crate::run_directory::RunDirectory;
 
 /// What a container is doing.
@@ -65,8 +67,8 @@ pub struct Info {
     pub privileged: Option<bool>,
     /// Its root file system.
     pub rootfs: Option<PathBuf>,
-    /// Its addresses. None: the only network so far is `empty`.
-    pub ips: Vec<String>,
+    /// Its addresses, IPv4 first, without loopback and link-local ones.
+    pub ips: Vec<IpAddr>,
     /// The template it was made by.
     pub template: Option<String>,
     /// The image it was made from.
@@ -219,7 +221,14 @@ impl Container {
                 None => settings.as_ref().map(Settings::privileged),
             },
             rootfs: settings.map(|settings| settings.rootfs),
-            ips: Vec::new(),
+            ips: match &status {
+                // It may end at any moment; then it has none.
+                Some(status) => status
+                    .init_pid
+                    .and_then(|pid| network::addresses_of(pid).ok())
+                    .unwrap_or_default(),
+                None => Vec::new(),
+            },
             template: get("sampan.template"),
             image: get("sampan.image"),
             config: self.config_path(),
@@ -387,6 +396,14 @@ impl Container {
         Cgroup::of_container(&self.directories.state, self.name.as_str())
     }
 
+    /// Whose networks its networks are.
+    pub(crate) fn owner(&self) -> Owner<'_> {
+        Owner {
+            name: self.name.as_str(),
+            state: &self.directories.state,
+        }
+    }
+
     pub(crate) fn run_directory(&self) -> RunDirectory {
         RunDirectory::new(&self.directories.run, &self.name)
     }
@@ -459,6 +476,10 @@ impl Container {
             return Ok(());
         };
         cgroup.kill()?;
+        // What cannot be understood cannot have been started either.
+        if let Ok(settings) = self.settings() {
+            network::sweep(self.owner(), &settings.networks)?;
+        }
         cgroup.remove()?;
         run.remove()?;
         if was_killed {
@@ -478,8 +499,8 @@ impl Container {
         Ok(())
     }
 
-    /// One start, destruction or sweep at a time.
-    fn lock(&self, how: FlockArg) -> Result<Flock<File>> {
+    /// One start, destruction, sweep or edit at a time.
+    pub(crate) fn lock(&self, how: FlockArg) -> Result<Flock<File>> {
         lock_directory(&self.dir(), how)
     }
 }

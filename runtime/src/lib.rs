@@ -8,8 +8,10 @@
 mod autostart;
 mod cgroup;
 pub mod config;
+mod console;
 mod container;
 mod containers;
+mod editing;
 mod error;
 mod events;
 mod exec;
@@ -19,16 +21,20 @@ mod init;
 mod lifecycle;
 mod monitor;
 mod name;
+mod network;
 mod run_directory;
 pub mod sandbox;
+mod signals;
 mod subid;
 #[allow(unsafe_code, reason = "the one system-call module")]
 mod sys;
 
 pub use autostart::{Chosen, Order, Selection};
 pub use cgroup::{Limits, LimitsInForce, Usage};
+pub use console::{SessionEnd, Tty};
 pub use container::{Container, Info, StartOptions, State, StopOptions};
 pub use containers::{Containers, Directories, NewContainer};
+pub use editing::{Edited, Replaced};
 pub use error::{Error, ErrorKind, Reason, Result};
 pub use events::{Change, Event, Events};
 pub use exec::ExecRequest;

@@ -7,6 +7,7 @@
 mod archives;
 mod attacks;
 mod autostart;
+mod console;
 mod containers;
 mod crashes;
 mod debian;
@@ -18,6 +19,7 @@ mod images;
 mod lifecycle;
 mod lock;
 mod mistakes;
+mod network;
 mod oracle;
 mod output;
 mod templates;

@@ -9,12 +9,15 @@ pub(crate) mod client;
 mod control;
 mod halt;
 mod last_words;
+mod log;
 pub(crate) mod policy;
 pub(crate) mod protocol;
 mod requests;
 mod run;
+mod sessions;
 mod start;
 mod terminal;
+mod viewer;
 mod watch;
 
 use std::ffi::OsString;
@@ -39,6 +42,7 @@ use crate::container::Container;
 use crate::containers::Directories;
 use crate::error::{Result, Tried};
 use crate::events::Change;
+use crate::network::Connected;
 use crate::sys::spawn::{Running, detach};
 
 /// The monitor's main function, for the hidden command that
@@ -113,6 +117,7 @@ struct Monitor {
     signals: SignalFd,
     /// `None` between two starts.
     init: Option<Running>,
+    network: Connected,
     /// Of this init: in seconds since 1970, and by a clock that nobody sets.
     started_at: u64,
     booted_at: Instant,
@@ -132,11 +137,12 @@ struct Monitor {
 
 impl Monitor {
     /// A new init runs.
-    fn begin(&mut self, init: Running) {
+    fn begin(&mut self, (init, network): (Running, Connected)) {
         self.started_at = now();
         self.booted_at = Instant::now();
         self.tell(Change::Running { init_pid: init.pid });
         self.init = Some(init);
+        self.network = network;
     }
 
     /// What nobody can be told is no reason to fail.

@@ -56,6 +56,10 @@ pub(crate) enum Request {
     Freeze { milliseconds: u64 },
     /// Let everything run again: [`Answer::Thawed`].
     Thaw,
+    /// Show a terminal: the console (0), a tty, or the first tty that is free. Answered by
+    /// [`Answer::Terminal`] or [`Answer::Refused`], and by [`Answer::FellBehind`] when the monitor
+    /// ends the session.
+    View { tty: Option<u32> },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -81,11 +85,17 @@ pub(crate) enum Answer {
     Thawed {
         already: bool,
     },
-    /// The guest goes on as it was.
+    /// It cannot be; the message goes on after "container X: ".
     Refused {
         message: String,
         hint: Option<String>,
     },
+    /// With it come the terminal's master, and a pipe with what the guest shows.
+    Terminal {
+        tty: u32,
+    },
+    /// The caller did not read what the guest showed.
+    FellBehind,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -38,6 +38,10 @@ impl Monitor {
                     self.freeze(client, Duration::from_millis(milliseconds))
                 }
                 Request::Thaw => Some(self.thaw_as_asked()),
+                Request::View { tty } => {
+                    self.view(client, tty);
+                    None
+                }
             };
             if let Some(answer) = answer {
                 self.control.tell(client, &answer);

@@ -8,6 +8,7 @@ use super::{Monitor, boot, now};
 use crate::error::Result;
 use crate::events::Change;
 use crate::exit::{Exit, How};
+use crate::network::Connected;
 
 impl Monitor {
     /// Works until the container has stopped, and tidies up.
@@ -30,7 +31,7 @@ impl Monitor {
         self.unheard = None;
         self.kill_at = None;
         self.thaw();
-        self.console.drain();
+        self.finish_terminals();
         // The guest's pid namespace ended with its init; what was moved elsewhere too.
         self.cgroup.kill()?;
         let exit = Exit::of(ended, self.stopping, self.restarts.count());
@@ -72,6 +73,7 @@ impl Monitor {
                     }
                 }
             }
+            self.network = Connected::default();
             self.cgroup.remove()?;
             match boot::boot(
                 &self.container,
@@ -80,8 +82,8 @@ impl Monitor {
                 &self.console,
                 &self.ttys,
             ) {
-                Ok(init) => {
-                    self.begin(init);
+                Ok(booted) => {
+                    self.begin(booted);
                     for client in std::mem::take(&mut self.reboot_waiters) {
                         self.control.tell(client, &Answer::Rebooted);
                     }
@@ -106,6 +108,7 @@ impl Monitor {
         if let Err(error) = exit.write(&self.container.dir()) {
             eprintln!("{}", error.chain());
         }
+        self.network = Connected::default();
         let removed = self.cgroup.remove();
         let run = self.container.run_directory().remove();
         // From here on it is not running any more for everybody who asks.

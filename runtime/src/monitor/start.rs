@@ -17,6 +17,7 @@ use crate::container::{Container, check_rootfs};
 use crate::error::{Error, Reason, Result, Tried};
 use crate::events::Change;
 use crate::exit::Exit;
+use crate::network::Connected;
 use crate::run_directory::RunDirectory;
 use crate::sys::pidfd;
 use crate::sys::spawn::Running;
@@ -80,6 +81,7 @@ impl Monitor {
             control: prepared.control,
             signals: prepared.signals,
             init: None,
+            network: Connected::default(),
             started_at: now(),
             booted_at: Instant::now(),
             restarts: prepared.restarts,
@@ -139,7 +141,7 @@ fn prepare(container: &Container, run: &RunDirectory) -> Result<Prepared> {
 }
 
 impl Prepared {
-    fn start(&mut self, container: &Container) -> Result<Running> {
+    fn start(&mut self, container: &Container) -> Result<(Running, Connected)> {
         let started = boot::boot(
             container,
             &self.settings,
@@ -147,12 +149,12 @@ impl Prepared {
             &self.console,
             &self.ttys,
         )
-        .and_then(|init| {
+        .and_then(|(init, network)| {
             self.look_at(&init, container)?;
-            Ok(init)
+            Ok((init, network))
         });
         started.map_err(|error| {
-            self.console.drain();
+            self.console.finish();
             error.with_console(self.words.read())
         })
     }

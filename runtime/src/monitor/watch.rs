@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Monitor;
+use super::terminal::Terminal;
 use crate::error::{Result, Tried};
 use crate::sys::pidfd::{self, Ended};
 
@@ -20,15 +21,8 @@ impl Monitor {
     /// that is `None`.
     pub(super) fn watch(&mut self, until: Option<Instant>) -> Result<Option<Ended>> {
         loop {
-            let mut fds = vec![
-                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.console.master(), PollFlags::POLLIN),
-            ];
-            fds.extend(
-                self.ttys
-                    .iter()
-                    .map(|tty| PollFd::new(tty.master(), PollFlags::POLLIN)),
-            );
+            let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+            fds.extend(self.terminals().flat_map(Terminal::descriptors));
             fds.extend(self.control.descriptors());
             if let Some(init) = &self.init {
                 fds.push(PollFd::new(init.pidfd.as_fd(), PollFlags::POLLIN));
@@ -39,10 +33,7 @@ impl Monitor {
             }
             let last = fds.last().and_then(PollFd::any).unwrap_or(false);
             let ended = self.init.is_some() && last;
-            self.console.drain();
-            for tty in &mut self.ttys {
-                tty.drain();
-            }
+            self.relay_terminals();
             while let Ok(Some(signal)) = self.signals.read_signal() {
                 // A host that shuts down asks its containers to halt.
                 if signal.ssi_signo as i32 == libc::SIGTERM {
@@ -68,13 +59,18 @@ impl Monitor {
         }
     }
 
+    fn terminals(&self) -> impl Iterator<Item = &Terminal> {
+        [&self.console].into_iter().chain(&self.ttys)
+    }
+
     /// When to look again even if nothing happens.
     fn patience(&self, until: Option<Instant>) -> PollTimeout {
-        let left = until.map(|at| at.saturating_duration_since(Instant::now()));
+        let terminals = self.terminals().filter_map(Terminal::deadline).min();
+        let left = |at: Instant| at.saturating_duration_since(Instant::now());
         let waits = [
-            left,
-            self.kill_at
-                .map(|at| at.saturating_duration_since(Instant::now())),
+            until.map(left),
+            self.kill_at.map(left),
+            terminals.map(left),
             self.unheard.map(|_| BOOT_INTERVAL),
             self.freezing.as_ref().map(|_| FREEZE_INTERVAL),
         ];
