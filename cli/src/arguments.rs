@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    console, create, destroy, exec, image, info, logs, ls, shell, start, stop, template,
+    autostart, console, create, destroy, events, exec, freeze, image, info, logs, ls, restart,
+    shell, start, stop, template, unfreeze, wait,
 };
 
 const EXAMPLES: &str = "\
@@ -87,11 +88,23 @@ pub enum Format {
 pub enum Command {
     /// Create a container from a template
     Create(create::Args),
-    /// Start a container
+    /// Start containers
     Start(start::Args),
-    /// Stop a container
+    /// Stop containers
     Stop(stop::Args),
-    /// Remove a container with everything in it
+    /// Stop and start containers
+    Restart(restart::Args),
+    /// Let no process of a container run for a while
+    Freeze(freeze::Args),
+    /// Let a frozen container run again
+    Unfreeze(unfreeze::Args),
+    /// Start or stop the containers that start with the machine
+    Autostart(autostart::Args),
+    /// Wait until a container is in some state
+    Wait(wait::Args),
+    /// Show what happens to containers, as it happens
+    Events(events::Args),
+    /// Remove containers with everything in them
     Destroy(destroy::Args),
     /// List the containers
     Ls(ls::Args),

@@ -14,14 +14,17 @@ use crate::cgroup::Cgroup;
 use crate::config::{ConfigFile, Settings};
 use crate::containers::{Directories, lock_directory, write_file};
 use crate::error::{Error, ErrorKind, Reason, Result, Tried};
+use crate::events::Change;
+use crate::exit::Exit;
 use crate::monitor::client::{Client, Stopped};
+use crate::monitor::policy::RestartPolicy;
 use crate::monitor::protocol::{Report, Status};
 use crate::name::ContainerName;
 use crate::network::{self, Owner};
 use crate::run_directory::RunDirectory;
 
 /// What a container is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum State {
@@ -33,6 +36,10 @@ pub enum State {
     Running,
     /// It was asked to stop.
     Stopping,
+    /// None of its processes runs until it is thawed.
+    Frozen,
+    /// Its init ended, and its restart policy starts it again in a while.
+    Restarting,
 }
 
 /// What there is to know about a container. The field names are stable.
@@ -46,6 +53,10 @@ pub struct Info {
     pub init_pid: Option<i32>,
     /// When its init was started, in seconds since 1970.
     pub started_at: Option<u64>,
+    /// How often its restart policy has started it again since it was started.
+    pub restarts: Option<u32>,
+    /// How its last run ended, or (running) the one before.
+    pub last_exit: Option<Exit>,
     /// Bytes of memory it uses now.
     pub memory: Option<u64>,
     /// Bytes of memory it may use.
@@ -95,6 +106,10 @@ pub struct StopOptions {
     pub kill: bool,
     /// How long it may take to halt before it is killed.
     pub timeout: Duration,
+    /// Whether it is killed then; otherwise that is an error.
+    pub kill_after: bool,
+    /// Whether to wait at all; otherwise it is only asked.
+    pub wait: bool,
 }
 
 impl Default for StopOptions {
@@ -102,6 +117,8 @@ impl Default for StopOptions {
         StopOptions {
             kill: false,
             timeout: Duration::from_secs(60),
+            kill_after: true,
+            wait: true,
         }
     }
 }
@@ -116,6 +133,10 @@ pub struct Container {
 impl Container {
     pub(crate) fn new(directories: Directories, name: ContainerName) -> Container {
         Container { directories, name }
+    }
+
+    pub(crate) fn directories(&self) -> &Directories {
+        &self.directories
     }
 
     /// Its name.
@@ -170,7 +191,7 @@ impl Container {
 
     /// The host's pid of its init, if it runs.
     pub fn init_pid(&self) -> Result<Option<i32>> {
-        Ok(self.observe()?.1.map(|status| status.init_pid))
+        Ok(self.observe()?.1.and_then(|status| status.init_pid))
     }
 
     /// Everything there is to know.
@@ -189,8 +210,10 @@ impl Container {
         Ok(Info {
             name: self.name.to_string(),
             state,
-            init_pid: status.as_ref().map(|status| status.init_pid),
+            init_pid: status.as_ref().and_then(|status| status.init_pid),
             started_at: status.as_ref().map(|status| status.started_at),
+            restarts: status.as_ref().map(|status| status.restarts),
+            last_exit: Exit::read(&self.dir()),
             memory,
             memory_limit,
             // Of a running one, what it was started with.
@@ -205,7 +228,10 @@ impl Container {
             rootfs: settings.map(|settings| settings.rootfs),
             ips: match &status {
                 // It may end at any moment; then it has none.
-                Some(status) => network::addresses_of(status.init_pid).unwrap_or_default(),
+                Some(status) => status
+                    .init_pid
+                    .and_then(|pid| network::addresses_of(pid).ok())
+                    .unwrap_or_default(),
                 None => Vec::new(),
             },
             template: get("sampan.template"),
@@ -231,7 +257,7 @@ impl Container {
         }
         self.sweep_locked(&lock)?;
         // Said here rather than by the monitor, with the same words.
-        self.settings()?;
+        self.check_startable()?;
         let report = self.spawn_monitor(options)?;
         match report {
             Report::Running { pid } => Ok(pid),
@@ -240,6 +266,7 @@ impl Container {
                 running,
                 message,
                 hint,
+                console,
             } => {
                 let message = format!("could not start container \"{}\": {message}", self.name);
                 let error = match kind.as_str() {
@@ -251,7 +278,8 @@ impl Container {
                     error.with_reason(Reason::Running)
                 } else {
                     error
-                };
+                }
+                .with_console(console);
                 Err(match hint {
                     Some(hint) => error.with_hint(hint),
                     None => error,
@@ -339,6 +367,8 @@ impl Container {
             };
             match self.stop(&kill) {
                 Err(error) if error.reason() != Reason::NotRunning => return Err(error),
+                // An ephemeral one was destroyed by its monitor.
+                _ if !self.dir().exists() => return Ok(()),
                 _ => {}
             }
         }
@@ -358,6 +388,7 @@ impl Container {
             rand::random::<u32>()
         ));
         fs::rename(&from, &to).tried(|| format!("rename {}", from.display()))?;
+        let _ = self.tell(Change::Destroyed);
         for log in [
             self.log(),
             self.console_log(),
@@ -420,8 +451,7 @@ impl Container {
             return Ok((State::Stopped, None));
         }
         match self.client().and_then(|mut client| client.status()) {
-            Ok(status) if status.stopping => Ok((State::Stopping, Some(status))),
-            Ok(status) => Ok((State::Running, Some(status))),
+            Ok(status) => Ok((status.state, Some(status))),
             Err(error) if error.reason() == Reason::NotRunning => Ok((State::Stopped, None)),
             // It does not answer yet, or not any more.
             Err(_) if self.run_directory().is_locked()? => Ok((State::Starting, None)),
@@ -430,7 +460,7 @@ impl Container {
     }
 
     /// Removes what a killed monitor left behind, unless somebody is at work here.
-    fn sweep(&self) -> Result<()> {
+    pub(crate) fn sweep(&self) -> Result<()> {
         if !self.run_directory().is_locked()?
             && (self.run_directory().exists() || self.cgroup()?.exists())
             && let Ok(lock) = self.lock(FlockArg::LockExclusiveNonblock)
@@ -445,8 +475,11 @@ impl Container {
         if !run.exists() && !cgroup.exists() {
             return Ok(());
         }
+        // What a monitor leaves that ends by itself is at most half a directory without a lock.
+        let left_behind = run.lock_left_behind()?;
+        let was_killed = left_behind.is_some();
         // Against a monitor whose starter was killed.
-        let Some(_running) = run.lock()? else {
+        let Some(_running) = left_behind.map_or_else(|| run.lock(), |lock| Ok(Some(lock)))? else {
             return Ok(());
         };
         cgroup.kill()?;
@@ -455,7 +488,22 @@ impl Container {
             network::sweep(self.owner(), &settings.networks)?;
         }
         cgroup.remove()?;
-        run.remove()
+        run.remove()?;
+        if was_killed {
+            let exit = Exit::with_monitor();
+            // It has stopped, whoever hears of it.
+            let _ = exit.write(&self.dir());
+            let _ = self.tell(Change::Stopped { exit });
+        }
+        Ok(())
+    }
+
+    /// What can be known before anything is tried.
+    pub(crate) fn check_startable(&self) -> Result<()> {
+        let config = self.config()?;
+        Settings::of(&config)?;
+        RestartPolicy::of(&config)?;
+        Ok(())
     }
 
     /// One start, destruction, sweep or edit at a time.

@@ -6,6 +6,7 @@
 
 mod archives;
 mod attacks;
+mod autostart;
 mod console;
 mod containers;
 mod crashes;
@@ -18,6 +19,7 @@ mod hooks;
 mod images;
 mod interop;
 mod interop_lxc;
+mod lifecycle;
 mod lock;
 mod mistakes;
 mod network;

@@ -11,6 +11,7 @@ mod process;
 mod server;
 mod terminal;
 mod tree;
+mod watcher;
 
 pub use environment::TestEnvironment;
 pub use lxc::Lxc;
@@ -21,3 +22,4 @@ pub use process::{Background, Ran, deadline_of, wait_until};
 pub use server::Server;
 pub use terminal::Terminal;
 pub use tree::Tree;
+pub use watcher::Watcher;

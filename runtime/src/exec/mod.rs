@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use self::terminal::Session;
-use crate::container::{Container, must_be_root};
+use crate::container::{Container, State, must_be_root};
 use crate::error::{Error, Reason, Result, Tried};
 use crate::init::{add_filters, add_privileges, last_capability};
 use crate::sandbox::c_string;
@@ -77,11 +77,23 @@ impl Container {
     fn init(&self) -> Result<Init> {
         let mut client = self.client()?;
         let status = client.status()?;
-        let pid = status.init_pid;
+        let Some(pid) = status.init_pid else {
+            return Err(Error::environment(format!(
+                "container \"{}\" is between two starts",
+                self.name()
+            ))
+            .with_hint("try again; see also its console: sampan logs"));
+        };
+        if status.state == State::Frozen {
+            return Err(
+                Error::user(format!("container \"{}\" is frozen", self.name()))
+                    .with_hint(format!("thaw it: sampan unfreeze {}", self.name())),
+            );
+        }
         let pidfd = pidfd::open(pid).tried(|| format!("open a pidfd of process {pid}"))?;
         // The monitor tells a pid only while it has not reaped that process: if it still tells the
         // same one, the descriptor is of init and not of a stranger with a recycled pid.
-        if client.status()?.init_pid != pid {
+        if client.status()?.init_pid != Some(pid) {
             return Err(Error::environment(format!(
                 "container \"{}\" restarted in this moment",
                 self.name()

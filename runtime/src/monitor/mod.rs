@@ -9,10 +9,13 @@ pub(crate) mod client;
 mod control;
 mod halt;
 mod hooking;
+mod last_words;
 mod log;
 mod own;
+pub(crate) mod policy;
 pub(crate) mod protocol;
 mod requests;
+mod run;
 mod sessions;
 mod start;
 mod terminal;
@@ -25,20 +28,23 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signalfd::SignalFd;
 
 use self::control::Control;
-use self::protocol::{Answer, Report};
+use self::halt::Unheard;
+use self::policy::Restarts;
+use self::protocol::{Killed, Report};
+use self::requests::Freezing;
 use self::terminal::Terminal;
 use crate::cgroup::Cgroup;
-use crate::config::{HookKind, Settings};
+use crate::config::Settings;
 use crate::container::Container;
 use crate::containers::Directories;
 use crate::error::{Result, Tried};
+use crate::events::Change;
 use crate::network::Connected;
-use crate::sys::pidfd::Ended;
 use crate::sys::spawn::{Running, detach};
 
 /// The monitor's main function, for the hidden command that
@@ -69,7 +75,7 @@ pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         .and_then(|name| Monitor::start(Container::new(directories, name)));
     let (answer, monitor) = match result {
         Ok(monitor) => {
-            let pid = monitor.init.pid;
+            let pid = monitor.init_pid().unwrap_or_default();
             (Report::Running { pid }, Some(monitor))
         }
         Err(error) => {
@@ -111,73 +117,47 @@ struct Monitor {
     ttys: Vec<Terminal>,
     control: Control,
     signals: SignalFd,
-    init: Running,
+    /// `None` between two starts.
+    init: Option<Running>,
     network: Connected,
+    /// Of this init: in seconds since 1970, and by a clock that nobody sets.
     started_at: u64,
+    booted_at: Instant,
+    restarts: Restarts,
     stopping: bool,
-    /// The signal to halt, while init does not listen to it yet: it is sent again once it does.
-    unheard: Option<i32>,
+    /// Why init was killed, if this monitor did it.
+    killed: Option<Killed>,
+    unheard: Option<Unheard>,
+    kill_at: Option<Instant>,
+    frozen: bool,
+    freezing: Option<Freezing>,
+    /// Clients that wait for the guest's reboot.
+    reboot_waiters: Vec<u64>,
+    /// The one before, until the hooks at its end have run.
+    ended: Option<Running>,
     /// Held until the very end.
-    lock: File,
+    lock: Option<File>,
 }
 
 impl Monitor {
-    fn run(mut self) -> Result<()> {
-        let ended = loop {
-            let ended = self.watch()?;
-            self.finish_terminals();
-            // The guest's pid namespace ended with its init; what was moved elsewhere too.
-            self.cgroup.kill()?;
-            // reboot(2): in a pid namespace it ends init by SIGHUP to restart, SIGINT to halt.
-            if ended != Ended::Signaled(libc::SIGHUP) || self.stopping {
-                break ended;
-            }
-            eprintln!("the guest reboots");
-            self.after(HookKind::Stop, "reboot");
-            self.network = Connected::default();
-            self.cgroup.remove()?;
-            self.after(HookKind::PostStop, "reboot");
-            match boot::boot(
-                &self.container,
-                &self.settings,
-                &self.cgroup,
-                &self.console,
-                &self.ttys,
-            ) {
-                Ok((init, network)) => (self.init, self.network) = (init, network),
-                Err(error) => {
-                    eprintln!("could not start again: {}", error.chain());
-                    break ended;
-                }
-            }
-            self.started_at = now();
-        };
-        eprintln!("init ended: {ended:?}");
-        // Go on past failures, so that as little as possible stays.
-        self.after(HookKind::Stop, "stop");
-        self.network = Connected::default();
-        let removed = self.cgroup.remove();
-        self.after(HookKind::PostStop, "stop");
-        let run = self.container.run_directory().remove();
-        self.control.tell_all(&Answer::Ended(ended.into()));
-        let destroyed = if self.settings.ephemeral {
-            // It would see itself running.
-            drop(self.lock);
-            self.container.destroy(false)
-        } else {
-            Ok(())
-        };
-        removed.and(run).and(destroyed)
+    /// A new init runs.
+    fn begin(&mut self, (init, network): (Running, Connected)) {
+        self.started_at = now();
+        self.booted_at = Instant::now();
+        self.tell(Change::Running { init_pid: init.pid });
+        self.init = Some(init);
+        self.network = network;
     }
 
-    /// Runs hooks after init has ended.
-    fn after(&self, kind: HookKind, target: &str) {
-        let init = Some(&self.init);
-        hooking::after(&self.container, &self.settings, kind, target, init);
+    /// What nobody can be told is no reason to fail.
+    fn tell(&self, change: Change) {
+        if let Err(error) = self.container.tell(change) {
+            eprintln!("{}", error.chain());
+        }
     }
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     // A clock before 1970 is no reason to fail.
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

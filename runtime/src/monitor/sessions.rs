@@ -31,7 +31,13 @@ impl Monitor {
             Err(error) => {
                 eprintln!("{}", error.chain());
                 let message = error.chain();
-                self.control.tell(client, &Answer::Refused { message });
+                self.control.tell(
+                    client,
+                    &Answer::Refused {
+                        message,
+                        hint: None,
+                    },
+                );
             }
         }
     }
@@ -60,7 +66,12 @@ impl Monitor {
     fn choose(&self, tty: Option<u32>) -> Result<u32, Answer> {
         let count = self.ttys.len();
         let user = |tty: &Terminal| tty.viewers().next().map(|viewer| viewer.pid);
-        let refused = |message: String| Err(Answer::Refused { message });
+        let refused = |message: String| {
+            Err(Answer::Refused {
+                message,
+                hint: None,
+            })
+        };
         match tty {
             Some(0) => Ok(0),
             Some(number) => match self.ttys.get(number as usize - 1).map(user) {
