@@ -146,6 +146,11 @@ impl Container {
         &self.name
     }
 
+    /// Another one in the same directory.
+    pub(crate) fn beside(&self, name: ContainerName) -> Container {
+        Container::new(self.directories.clone(), name)
+    }
+
     /// `STATE/NAME`.
     pub fn dir(&self) -> PathBuf {
         self.directories.state.join(self.name.as_str())
@@ -379,6 +384,8 @@ impl Container {
             };
             match self.stop(&kill) {
                 Err(error) if error.reason() != Reason::NotRunning => return Err(error),
+                // An ephemeral one was destroyed by its monitor.
+                _ if !self.dir().exists() => return Ok(()),
                 _ => {}
             }
         }

@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+mod autostart;
 mod cgroup;
 pub mod config;
 mod console;
@@ -16,6 +17,7 @@ mod events;
 mod exec;
 mod exit;
 mod foreground;
+pub mod hooks;
 mod idmap;
 mod init;
 mod lifecycle;
@@ -24,11 +26,13 @@ mod name;
 mod network;
 mod run_directory;
 pub mod sandbox;
+mod seccomp;
 mod signals;
 mod subid;
 #[allow(unsafe_code, reason = "the one system-call module")]
 mod sys;
 
+pub use autostart::{Chosen, Order, Selection};
 pub use cgroup::{Limits, LimitsInForce, Usage};
 pub use console::{SessionEnd, Tty};
 pub use container::{Container, Info, StartOptions, State, StopOptions};

@@ -6,6 +6,7 @@
 
 mod archives;
 mod attacks;
+mod autostart;
 mod config;
 mod console;
 mod containers;
@@ -15,7 +16,11 @@ mod deliver;
 mod exact;
 mod foreign;
 mod guest;
+mod hooks;
 mod images;
+mod interop;
+mod interop_lxc;
+mod lifecycle;
 mod lock;
 mod mistakes;
 mod network;
