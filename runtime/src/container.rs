@@ -327,7 +327,9 @@ impl Container {
         read.read_to_string(&mut text)
             .tried(|| "read the monitor's report".to_owned())?;
         let report = serde_json::from_str(&text).map_err(|_| {
-            let how = child.wait().map_or(String::new(), |how| format!(" ({how})"));
+            let how = child
+                .wait()
+                .map_or(String::new(), |how| format!(" ({how})"));
             Error::internal(format!(
                 "the monitor of container \"{}\" ended without a report{how}",
                 self.name

@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 mod cgroup;
+mod claim;
 pub mod config;
 mod console;
 mod container;
@@ -13,8 +14,8 @@ mod containers;
 mod error;
 mod events;
 mod exec;
-mod foreground;
 mod exit;
+mod foreground;
 mod idmap;
 mod init;
 mod lifecycle;
@@ -28,14 +29,15 @@ mod subid;
 mod sys;
 
 pub use cgroup::Limits;
+pub use claim::Claim;
 pub use console::{SessionEnd, Tty};
 pub use container::{Container, Info, StartOptions, State, StopOptions};
 pub use containers::{Containers, Directories, NewContainer};
 pub use error::{Error, ErrorKind, Reason, Result};
 pub use events::{Change, Event, Events};
 pub use exec::ExecRequest;
-pub use foreground::{ForegroundOptions, Progress};
 pub use exit::{Exit, How, signal_name};
+pub use foreground::{ForegroundOptions, Progress};
 pub use idmap::IdRange;
 pub use lifecycle::{Awaited, Restarted};
 pub use monitor::client::Stopped;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod environment;
+mod guest;
 mod machine;
 mod mirror;
 mod process;

@@ -37,10 +37,7 @@ pub(super) fn add(plan: &mut Plan, settings: &Settings, execution: &Execution) -
     for (number, stream) in &execution.streams {
         let copy = || "copy a descriptor".to_owned();
         let fd = plan.keep_borrowed(stream.as_fd()).tried(copy)?;
-        plan.step(
-            format!("pass descriptor {number}"),
-            Step::Dup2(fd, *number),
-        );
+        plan.step(format!("pass descriptor {number}"), Step::Dup2(fd, *number));
     }
     plan.step("close descriptors", Step::CloseOnExecFrom(3));
     if (request.uid, request.gid) != (0, 0) {

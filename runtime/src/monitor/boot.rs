@@ -45,12 +45,10 @@ pub(super) fn boot(
     let rootfs = root_tree(settings, &child)?;
     child.go(&[rootfs.as_fd()])?;
     child.wait_for_exec().map_err(|failure| match failure {
-        StartFailure::Exec(errno, error) if execution.is_some() => {
-            error.with_reason(match errno {
-                libc::ENOENT => Reason::CommandNotFound,
-                _ => Reason::CommandNotExecutable,
-            })
-        }
+        StartFailure::Exec(errno, error) if execution.is_some() => error.with_reason(match errno {
+            libc::ENOENT => Reason::CommandNotFound,
+            _ => Reason::CommandNotExecutable,
+        }),
         other => other.into(),
     })
 }

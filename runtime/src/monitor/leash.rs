@@ -77,9 +77,7 @@ impl Leash {
             .map_err(io::Error::from)
             .tried(what)?;
         let streams: Vec<(i32, OwnedFd)> = setup.streams.into_iter().zip(fds).collect();
-        let execution = setup
-            .execute
-            .map(|request| Execution { request, streams });
+        let execution = setup.execute.map(|request| Execution { request, streams });
         Ok(Leash { stream, execution })
     }
 

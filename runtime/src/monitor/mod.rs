@@ -76,13 +76,10 @@ pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = name
-        .to_string_lossy()
-        .parse()
-        .and_then(|name| {
-            let leash = foreground.then(Leash::take).transpose()?;
-            Monitor::start(Container::new(directories, name), leash)
-        });
+    let result = name.to_string_lossy().parse().and_then(|name| {
+        let leash = foreground.then(Leash::take).transpose()?;
+        Monitor::start(Container::new(directories, name), leash)
+    });
     let (answer, monitor) = match result {
         Ok(monitor) => {
             let pid = monitor.init_pid().unwrap_or_default();

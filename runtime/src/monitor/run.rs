@@ -115,6 +115,11 @@ impl Monitor {
             exit,
             killed: self.killed,
         });
+        if self.settings.ephemeral {
+            // It takes the lock itself.
+            drop(self._lock);
+            self.container.destroy(false)?;
+        }
         removed.and(run)
     }
 }

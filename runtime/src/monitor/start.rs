@@ -100,11 +100,7 @@ impl Monitor {
     }
 }
 
-fn prepare(
-    container: &Container,
-    run: &RunDirectory,
-    leash: Option<Leash>,
-) -> Result<Prepared> {
+fn prepare(container: &Container, run: &RunDirectory, leash: Option<Leash>) -> Result<Prepared> {
     let config = container.config()?;
     let settings = Settings::of(&config)?;
     // In the foreground, whoever started it decides about that.

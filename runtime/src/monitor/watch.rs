@@ -21,9 +21,7 @@ impl Monitor {
     /// that is `None`.
     pub(super) fn watch(&mut self, until: Option<Instant>) -> Result<Option<Ended>> {
         loop {
-            let mut fds = vec![
-                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-            ];
+            let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
             let terminals = || [&self.console].into_iter().chain(&self.ttys);
             fds.extend(terminals().flat_map(Terminal::descriptors));
             fds.extend(self.control.descriptors());

@@ -71,8 +71,7 @@ pub(super) const KEYS: &[Key] = &[
             draft.settings.ephemeral = switch(line)?;
             Ok(())
         },
-    )
-    .refused_but(&["0"]),
+    ),
     Key::new(
         "lxc.monitor.unshare",
         "0 or 1",
