@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    console, create, destroy, events, exec, freeze, image, info, logs, ls, restart, run, shell,
-    start, stop, template, unfreeze, wait,
+    autostart, console, create, destroy, events, exec, freeze, image, info, logs, ls, restart, run,
+    shell, start, stop, template, unfreeze, wait,
 };
 
 const EXAMPLES: &str = "\
@@ -98,6 +98,8 @@ pub enum Command {
     Freeze(freeze::Args),
     /// Let a frozen container run again
     Unfreeze(unfreeze::Args),
+    /// Start or stop the containers that start with the machine
+    Autostart(autostart::Args),
     /// Wait until a container is in some state
     Wait(wait::Args),
     /// Show what happens to containers, as it happens

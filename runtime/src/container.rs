@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use crate::monitor::client::{Client, Stopped};
 use crate::monitor::policy::RestartPolicy;
 use crate::monitor::protocol::{Report, Status};
 use crate::name::ContainerName;
+use crate::network::{self, Owner};
 use crate::run_directory::RunDirectory;
 
 /// What a container is doing.
@@ -67,8 +69,8 @@ pub struct Info {
     pub privileged: Option<bool>,
     /// Its root file system.
     pub rootfs: Option<PathBuf>,
-    /// Its addresses. None: the only network so far is `empty`.
-    pub ips: Vec<String>,
+    /// Its addresses, IPv4 first, without loopback and link-local ones.
+    pub ips: Vec<IpAddr>,
     /// The template it was made by.
     pub template: Option<String>,
     /// The image it was made from.
@@ -156,6 +158,14 @@ impl Container {
 
     /// What its console showed.
     pub fn console_log(&self) -> PathBuf {
+        let configured = self.settings().ok();
+        configured
+            .and_then(|settings| settings.console_log)
+            .unwrap_or_else(|| self.own_console_log())
+    }
+
+    /// The same where its config says nothing: this one goes with the container.
+    pub(crate) fn own_console_log(&self) -> PathBuf {
         self.directories.log.join(format!("{}.console", self.name))
     }
 
@@ -193,7 +203,9 @@ impl Container {
     pub fn info(&self) -> Result<Info> {
         let (state, status) = self.observe()?;
         let (memory, memory_limit) = match &status {
-            Some(_) => self.cgroup().map_or((None, None), |c| c.memory()),
+            Some(_) => self
+                .cgroup()
+                .map_or((None, None), |c| (c.memory(), c.memory_limit())),
             None => (None, None),
         };
         // One broken config must not hide the other containers.
@@ -219,7 +231,14 @@ impl Container {
                 None => settings.as_ref().map(Settings::privileged),
             },
             rootfs: settings.map(|settings| settings.rootfs),
-            ips: Vec::new(),
+            ips: match &status {
+                // It may end at any moment; then it has none.
+                Some(status) => status
+                    .init_pid
+                    .and_then(|pid| network::addresses_of(pid).ok())
+                    .unwrap_or_default(),
+                None => Vec::new(),
+            },
             template: get("sampan.template"),
             image: get("sampan.image"),
             config: self.config_path(),
@@ -393,8 +412,8 @@ impl Container {
         let _ = self.tell(Change::Destroyed);
         for log in [
             self.log(),
-            self.console_log(),
-            self.console_log().with_extension("console.1"),
+            self.own_console_log(),
+            self.own_console_log().with_extension("console.1"),
         ] {
             let _ = fs::remove_file(log);
         }
@@ -403,6 +422,14 @@ impl Container {
 
     pub(crate) fn cgroup(&self) -> Result<Cgroup> {
         Cgroup::of_container(&self.directories.state, self.name.as_str())
+    }
+
+    /// Whose networks its networks are.
+    pub(crate) fn owner(&self) -> Owner<'_> {
+        Owner {
+            name: self.name.as_str(),
+            state: &self.directories.state,
+        }
     }
 
     pub(crate) fn run_directory(&self) -> RunDirectory {
@@ -477,6 +504,10 @@ impl Container {
             return Ok(());
         };
         cgroup.kill()?;
+        // What cannot be understood cannot have been started either.
+        if let Ok(settings) = self.settings() {
+            network::sweep(self.owner(), &settings.networks)?;
+        }
         cgroup.remove()?;
         run.remove()?;
         if was_killed {
@@ -496,8 +527,8 @@ impl Container {
         Ok(())
     }
 
-    /// One start, destruction or sweep at a time.
-    fn lock(&self, how: FlockArg) -> Result<Flock<File>> {
+    /// One start, destruction, sweep or edit at a time.
+    pub(crate) fn lock(&self, how: FlockArg) -> Result<Flock<File>> {
         lock_directory(&self.dir(), how)
     }
 }

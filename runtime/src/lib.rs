@@ -5,12 +5,14 @@
 
 #![deny(unsafe_code)]
 
+mod autostart;
 mod cgroup;
 mod claim;
 pub mod config;
 mod console;
 mod container;
 mod containers;
+mod editing;
 mod error;
 mod events;
 mod exec;
@@ -21,6 +23,7 @@ mod init;
 mod lifecycle;
 mod monitor;
 mod name;
+mod network;
 mod run_directory;
 pub mod sandbox;
 mod signals;
@@ -28,11 +31,13 @@ mod subid;
 #[allow(unsafe_code, reason = "the one system-call module")]
 mod sys;
 
-pub use cgroup::Limits;
+pub use autostart::{Chosen, Order, Selection};
+pub use cgroup::{Limits, LimitsInForce, Usage};
 pub use claim::Claim;
-pub use console::{SessionEnd, Tty};
+pub use console::{LogReader, SessionEnd, Tty};
 pub use container::{Container, Info, StartOptions, State, StopOptions};
 pub use containers::{Containers, Directories, NewContainer};
+pub use editing::{Edited, Replaced};
 pub use error::{Error, ErrorKind, Reason, Result};
 pub use events::{Change, Event, Events};
 pub use exec::ExecRequest;

@@ -289,3 +289,52 @@ fn a_console_of_what_does_not_run_is_refused_in_words() {
     let ran = env.sampan(&["console", "-t", "x", "quiet"]);
     assert_eq!(ran.code, 2);
 }
+
+#[test]
+fn logs_follow_through_a_rotation_and_a_restart_until_the_container_is_destroyed() {
+    let env = TestEnvironment::new();
+    let script = "/bin/busybox seq 1 700000; echo end; read go";
+    env.scripted_guest("told", script, "");
+    let follower = env.background(&["logs", "-f", "told"]);
+    for boot in 1..=2 {
+        env.sampan(&["start", "told"]).ok();
+        deadline_of("the guest has written everything", || {
+            let last = env.sampan(&["logs", "-n", "1", "told"]).ok().stdout;
+            (last.trim() == "end").then_some(())
+        });
+        env.sampan(&["stop", "--kill", "told"]).ok();
+        let rotated = env.root().join("var/log/sampan/told.console.1");
+        assert!(rotated.exists(), "boot {boot} did not fill the log");
+    }
+    env.sampan(&["destroy", "told"]).ok();
+    let ran = follower.wait().ok();
+    let mut lines = ran.stdout.lines();
+    for _ in 0..2 {
+        for number in 1..=700_000 {
+            assert_eq!(lines.next(), Some(number.to_string().as_str()));
+        }
+        assert_eq!(lines.next(), Some("end"));
+    }
+    assert_eq!(lines.next(), None);
+}
+
+#[test]
+fn a_config_can_bound_the_console_log_and_put_it_elsewhere() {
+    let env = TestEnvironment::new();
+    let log = env.scratch().join("my.log");
+    let config = format!(
+        "lxc.console.logfile = {}\nlxc.console.size = 4096\nlxc.console.rotate = 1",
+        log.display()
+    );
+    let script = "/bin/busybox seq 1 5000; echo end; read go";
+    env.scripted_guest("bounded", script, &config);
+    env.sampan(&["start", "bounded"]).ok();
+    deadline_of("the guest has written everything", || {
+        let last = env.sampan(&["logs", "-n", "1", "bounded"]).ok().stdout;
+        (last.trim() == "end").then_some(())
+    });
+    for name in ["my.log", "my.log.1"] {
+        let size = fs::metadata(env.scratch().join(name)).unwrap().len();
+        assert!((1..=4096).contains(&size), "{name} has {size} bytes");
+    }
+}

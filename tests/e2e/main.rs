@@ -6,6 +6,7 @@
 
 mod archives;
 mod attacks;
+mod autostart;
 mod console;
 mod containers;
 mod crashes;
@@ -16,8 +17,10 @@ mod foreground;
 mod foreign;
 mod guest;
 mod images;
+mod lifecycle;
 mod lock;
 mod mistakes;
+mod network;
 mod oracle;
 mod output;
 mod run;

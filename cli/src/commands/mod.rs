@@ -1,5 +1,6 @@
 //! One file per command: its arguments and one function.
 
+pub mod autostart;
 pub mod console;
 pub mod create;
 pub mod destroy;
@@ -59,6 +60,7 @@ fn run(context: &Context, command: Command) -> Outcome<ExitCode> {
         Command::Restart(args) => restart::run(context, &args),
         Command::Freeze(args) => freeze::run(context, &args),
         Command::Unfreeze(args) => unfreeze::run(context, &args),
+        Command::Autostart(args) => autostart::run(context, &args),
         Command::Wait(args) => wait::run(context, &args),
         Command::Events(args) => events::run(context, &args).map(done),
         Command::Destroy(args) => destroy::run(context, &args),

@@ -124,9 +124,10 @@ impl Client {
                 master,
                 output,
             }),
-            (Ok(Answer::Refused { message, hint }), _) => {
-                Err(self.refused("could not open a terminal of", &message, hint))
-            }
+            (Ok(Answer::Refused { message, .. }), _) => Err(Error::user(format!(
+                "container \"{}\": {message}",
+                self.name
+            ))),
             _ => Err(self.silent()),
         }
     }

@@ -45,6 +45,7 @@ use crate::containers::Directories;
 use crate::error::{Result, Tried};
 use crate::events::Change;
 use crate::init::Execution;
+use crate::network::Connected;
 use crate::sys::spawn::{Running, detach};
 
 /// The last argument of a monitor that ends with its caller.
@@ -131,6 +132,7 @@ struct Monitor {
     signals: SignalFd,
     /// `None` between two starts.
     init: Option<Running>,
+    network: Connected,
     /// Of this init: in seconds since 1970, and by a clock that nobody sets.
     started_at: u64,
     booted_at: Instant,
@@ -139,6 +141,7 @@ struct Monitor {
     /// Why init was killed, if this monitor did it.
     killed: Option<Killed>,
     unheard: Option<Unheard>,
+    kill_at: Option<Instant>,
     frozen: bool,
     freezing: Option<Freezing>,
     /// Clients that wait for the guest's reboot.
@@ -151,11 +154,12 @@ struct Monitor {
 
 impl Monitor {
     /// A new init runs.
-    fn begin(&mut self, init: Running) {
+    fn begin(&mut self, (init, network): (Running, Connected)) {
         self.started_at = now();
         self.booted_at = Instant::now();
         self.tell(Change::Running { init_pid: init.pid });
         self.init = Some(init);
+        self.network = network;
     }
 
     /// What nobody can be told is no reason to fail.

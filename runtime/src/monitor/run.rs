@@ -8,6 +8,7 @@ use super::{Monitor, boot, now};
 use crate::error::Result;
 use crate::events::Change;
 use crate::exit::{Exit, How};
+use crate::network::Connected;
 
 impl Monitor {
     /// Works until the container has stopped, and tidies up.
@@ -28,6 +29,7 @@ impl Monitor {
         };
         self.init = None;
         self.unheard = None;
+        self.kill_at = None;
         self.thaw();
         self.finish_terminals();
         // The guest's pid namespace ended with its init; what was moved elsewhere too.
@@ -72,6 +74,7 @@ impl Monitor {
                     }
                 }
             }
+            self.network = Connected::default();
             self.cgroup.remove()?;
             match boot::boot(
                 &self.container,
@@ -81,8 +84,8 @@ impl Monitor {
                 &self.ttys,
                 None,
             ) {
-                Ok(init) => {
-                    self.begin(init);
+                Ok(booted) => {
+                    self.begin(booted);
                     for client in std::mem::take(&mut self.reboot_waiters) {
                         self.control.tell(client, &Answer::Rebooted);
                     }
@@ -107,6 +110,7 @@ impl Monitor {
         if let Err(error) = exit.write(&self.container.dir()) {
             eprintln!("{}", error.chain());
         }
+        self.network = Connected::default();
         let removed = self.cgroup.remove();
         let run = self.container.run_directory().remove();
         // From here on it is not running any more for everybody who asks.

@@ -9,6 +9,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::control::Control;
 use super::last_words::LastWords;
 use super::leash::Leash;
+use super::log::{Bounds, Log};
 use super::policy::{NEVER, RestartPolicy, Restarts};
 use super::terminal::Terminal;
 use super::{Monitor, boot, now};
@@ -19,6 +20,7 @@ use crate::error::{Error, Reason, Result, Tried};
 use crate::events::Change;
 use crate::exit::Exit;
 use crate::init::Execution;
+use crate::network::Connected;
 use crate::run_directory::RunDirectory;
 use crate::sys::pidfd;
 use crate::sys::spawn::Running;
@@ -83,12 +85,14 @@ impl Monitor {
             control: prepared.control,
             signals: prepared.signals,
             init: None,
+            network: Connected::default(),
             started_at: now(),
             booted_at: Instant::now(),
             restarts: prepared.restarts,
             stopping: false,
             killed: None,
             unheard: None,
+            kill_at: None,
             frozen: false,
             freezing: None,
             reboot_waiters: Vec::new(),
@@ -126,9 +130,10 @@ fn prepare(container: &Container, run: &RunDirectory, leash: Option<Leash>) -> R
     let signals = SignalFd::with_flags(&mask, flags).tried(what)?;
     let mut control = Control::new(run.listen()?)?;
     let owner = settings.root_ids();
-    let log = container.console_log();
+    let log = container.own_console_log();
     let log = settings.console_log.as_deref().unwrap_or(&log);
     let words = LastWords::since_now(log);
+    let log = Log::open(log, Bounds::of(&settings.console))?;
     let mut console = Terminal::open(owner, Some(log))?;
     let execution = match leash {
         Some(leash) => leash.fasten(&mut control, &mut console)?,
@@ -152,7 +157,7 @@ fn prepare(container: &Container, run: &RunDirectory, leash: Option<Leash>) -> R
 }
 
 impl Prepared {
-    fn start(&mut self, container: &Container) -> Result<Running> {
+    fn start(&mut self, container: &Container) -> Result<(Running, Connected)> {
         let started = boot::boot(
             container,
             &self.settings,
@@ -161,9 +166,9 @@ impl Prepared {
             &self.ttys,
             self.execution.as_ref(),
         )
-        .and_then(|init| {
+        .and_then(|(init, network)| {
             self.look_at(&init, container)?;
-            Ok(init)
+            Ok((init, network))
         });
         started.map_err(|error| {
             self.console.finish();

@@ -3,6 +3,7 @@
 //!
 //! Everything here has a safe surface; the rest of the crate is `deny(unsafe_code)`.
 
+pub(crate) mod bpf;
 pub(crate) mod child;
 mod first;
 pub(crate) mod inherited;

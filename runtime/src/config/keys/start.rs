@@ -26,8 +26,7 @@ pub(super) const KEYS: &[Key] = &[
             draft.settings.autostart.auto = switch(line)?;
             Ok(())
         },
-    )
-    .refused_but(&["0"]),
+    ),
     Key::new(
         "lxc.start.delay",
         "SECONDS",
@@ -36,8 +35,7 @@ pub(super) const KEYS: &[Key] = &[
             draft.settings.autostart.delay = number(line, 0)?;
             Ok(())
         },
-    )
-    .refused_but(&["0"]),
+    ),
     Key::new(
         "lxc.start.order",
         "NUMBER",
@@ -46,8 +44,7 @@ pub(super) const KEYS: &[Key] = &[
             draft.settings.autostart.order = number(line, 0)?;
             Ok(())
         },
-    )
-    .refused_but(&["0"]),
+    ),
     Key::new(
         "lxc.group",
         "NAME…",
@@ -61,8 +58,7 @@ pub(super) const KEYS: &[Key] = &[
             Ok(())
         },
     )
-    .list()
-    .without_effect("nothing is started by group yet"),
+    .list(),
     Key::new(
         "lxc.ephemeral",
         "0 or 1",
