@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     autostart, config, console, create, destroy, events, exec, freeze, image, info, logs, ls,
-    restart, shell, start, stop, template, unfreeze, wait,
+    restart, run, shell, start, stop, template, unfreeze, wait,
 };
 
 const EXAMPLES: &str = "\
@@ -117,6 +117,8 @@ pub enum Command {
     Exec(exec::Args),
     /// Open a login shell in a running container
     Shell(shell::Args),
+    /// Run one command in a container of its own, which is gone afterwards
+    Run(Box<run::Args>),
     /// Open a container's console, or one of its terminals
     Console(console::Args),
     /// Show what a container wrote to its console

@@ -163,6 +163,14 @@ impl Container {
 
     /// What its console showed.
     pub fn console_log(&self) -> PathBuf {
+        let configured = self.settings().ok();
+        configured
+            .and_then(|settings| settings.console_log)
+            .unwrap_or_else(|| self.own_console_log())
+    }
+
+    /// The same where its config says nothing: this one goes with the container.
+    pub(crate) fn own_console_log(&self) -> PathBuf {
         self.directories.log.join(format!("{}.console", self.name))
     }
 
@@ -408,8 +416,8 @@ impl Container {
         let _ = self.tell(Change::Destroyed);
         for log in [
             self.log(),
-            self.console_log(),
-            self.console_log().with_extension("console.1"),
+            self.own_console_log(),
+            self.own_console_log().with_extension("console.1"),
         ] {
             let _ = fs::remove_file(log);
         }

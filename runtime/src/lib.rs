@@ -7,6 +7,7 @@
 
 mod autostart;
 mod cgroup;
+mod claim;
 pub mod config;
 mod console;
 mod container;
@@ -34,7 +35,8 @@ mod sys;
 
 pub use autostart::{Chosen, Order, Selection};
 pub use cgroup::{Limits, LimitsInForce, Usage};
-pub use console::{SessionEnd, Tty};
+pub use claim::Claim;
+pub use console::{LogReader, SessionEnd, Tty};
 pub use container::{Container, Info, StartOptions, State, StopOptions};
 pub use containers::{Containers, Directories, NewContainer};
 pub use editing::{Edited, Replaced};

@@ -7,6 +7,7 @@ pub mod create;
 pub mod destroy;
 pub mod events;
 pub mod exec;
+mod foreground;
 pub mod freeze;
 pub mod image;
 pub mod info;
@@ -14,6 +15,7 @@ pub mod logs;
 pub mod ls;
 mod requested;
 pub mod restart;
+pub mod run;
 mod several;
 pub mod shell;
 pub mod start;
@@ -69,6 +71,7 @@ fn run(context: &Context, command: Command) -> Outcome<ExitCode> {
         Command::Exec(args) => exec::run(context, &args),
         Command::Shell(args) => shell::run(context, &args),
         Command::Console(args) => console::run(context, &args),
+        Command::Run(args) => run::run(context, &args),
         Command::Logs(args) => logs::run(context, &args).map(done),
         Command::Template(command) => template::run(context, &command).map(done),
         Command::Image(command) => image::run(context, &command).map(done),

@@ -10,6 +10,7 @@ use super::boot::Booted;
 use super::control::Control;
 use super::last_words::LastWords;
 use super::leash::Leash;
+use super::log::{Bounds, Log};
 use super::policy::{NEVER, RestartPolicy, Restarts};
 use super::terminal::Terminal;
 use super::{Monitor, boot, now, own};
@@ -131,9 +132,10 @@ fn prepare(container: &Container, run: &RunDirectory, leash: Option<Leash>) -> R
     let signals = SignalFd::with_flags(&mask, flags).tried(what)?;
     let mut control = Control::new(run.listen()?)?;
     let owner = settings.root_ids();
-    let log = container.console_log();
+    let log = container.own_console_log();
     let log = settings.console_log.as_deref().unwrap_or(&log);
     let words = LastWords::since_now(log);
+    let log = Log::open(log, Bounds::of(&settings.console))?;
     let mut console = Terminal::open(owner, Some(log))?;
     let execution = match leash {
         Some(leash) => leash.fasten(&mut control, &mut console)?,
