@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::claim;
 use crate::container::{Container, Info};
 use crate::error::{Error, Reason, Result, Tried};
+use crate::events::Events;
 use crate::name::{ContainerName, nearest};
 use crate::storage::{Layers, remove_tree};
 
@@ -65,10 +67,26 @@ impl Containers {
 
     /// All containers, by name. What a killed monitor left behind is cleaned up on the way.
     pub fn list(&self) -> Result<Vec<Info>> {
+        self.sweep_abandoned()?;
         self.names()?
             .into_iter()
             .map(|name| self.handle(name).info())
             .collect()
+    }
+
+    /// Removes what existed for a command that is gone.
+    pub(crate) fn sweep_abandoned(&self) -> Result<()> {
+        if nix::unistd::geteuid().is_root() {
+            for name in self.names()? {
+                claim::sweep(&self.handle(name));
+            }
+        }
+        Ok(())
+    }
+
+    /// What happens to them from now on.
+    pub fn events(&self) -> Result<Events> {
+        Events::open(self)
     }
 
     /// A container that exists.
@@ -106,7 +124,7 @@ impl Containers {
         Container::new(self.directories.clone(), name)
     }
 
-    fn names(&self) -> Result<Vec<ContainerName>> {
+    pub(crate) fn names(&self) -> Result<Vec<ContainerName>> {
         let state = &self.directories.state;
         let entries = match fs::read_dir(state) {
             Ok(entries) => entries,
@@ -123,8 +141,22 @@ impl Containers {
     }
 }
 
+/// What a written file survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// The end of the process.
+    ProcessCrash,
+    /// The end of the machine too.
+    HostCrash,
+}
+
 /// Writes a file as a whole or not at all.
 pub(crate) fn write_file(path: &Path, text: &str) -> Result<()> {
+    replace_file(path, text, Durability::HostCrash)
+}
+
+/// As [`write_file`]; syncing takes longer than anything else in a short life.
+pub(crate) fn replace_file(path: &Path, text: &str, durability: Durability) -> Result<()> {
     let temporary = path.with_extension(format!("tmp-{:08x}", rand::random::<u32>()));
     let written = (|| {
         let mut file = fs::OpenOptions::new()
@@ -134,7 +166,9 @@ pub(crate) fn write_file(path: &Path, text: &str) -> Result<()> {
             .open(&temporary)?;
         file.set_permissions(fs::Permissions::from_mode(0o644))?;
         file.write_all(text.as_bytes())?;
-        file.sync_all()?;
+        if durability == Durability::HostCrash {
+            file.sync_all()?;
+        }
         fs::rename(&temporary, path)
     })();
     if written.is_err() {

@@ -94,7 +94,10 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
     {
         let name = entry.file_name();
         let text = name.to_string_lossy();
-        let ours = text.starts_with("config") || NAMES.iter().any(|own| text.starts_with(own));
+        let ours = ["config", "claim", "last-exit", "renaming"]
+            .iter()
+            .any(|own| text.starts_with(own))
+            || NAMES.iter().any(|own| text.starts_with(own));
         if !ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
             let target = to.join(&name);
             fs::copy(entry.path(), &target).tried(|| format!("create {}", target.display()))?;

@@ -5,7 +5,9 @@
 
 #![deny(unsafe_code)]
 
+mod autostart;
 mod cgroup;
+mod claim;
 pub mod config;
 mod console;
 mod container;
@@ -13,9 +15,14 @@ mod containers;
 mod copy;
 mod editing;
 mod error;
+mod events;
 mod exec;
+mod exit;
+mod foreground;
+pub mod hooks;
 mod idmap;
 mod init;
+mod lifecycle;
 mod monitor;
 mod name;
 mod network;
@@ -23,6 +30,7 @@ mod new_container;
 mod rename;
 mod run_directory;
 pub mod sandbox;
+mod seccomp;
 mod signals;
 mod snapshot;
 mod storage;
@@ -30,17 +38,24 @@ mod subid;
 #[allow(unsafe_code, reason = "the one system-call module")]
 mod sys;
 
+pub use autostart::{Chosen, Order, Selection};
 pub use cgroup::{Limits, LimitsInForce, Usage};
-pub use console::{SessionEnd, Tty};
+pub use claim::Claim;
+pub use console::{LogReader, SessionEnd, Tty};
 pub use container::{Container, Info, StartOptions, State, StopOptions};
 pub use containers::{Containers, Directories};
 pub use copy::SIZE_KEY;
 pub use editing::{Edited, Replaced};
 pub use error::{Error, ErrorKind, Reason, Result};
+pub use events::{Change, Event, Events};
 pub use exec::ExecRequest;
+pub use exit::{Exit, How, signal_name};
+pub use foreground::{ForegroundOptions, Progress};
 pub use idmap::IdRange;
+pub use lifecycle::{Awaited, Restarted};
 pub use monitor::client::Stopped;
 pub use monitor::monitor_main;
+pub use monitor::policy::RestartPolicy;
 pub use name::ContainerName;
 pub use new_container::NewContainer;
 pub use snapshot::Snapshot;

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
 
+use crate::claim::Claim;
 use crate::config::ConfigFile;
 use crate::container::Container;
 use crate::containers::{
     Containers, already_exists, lock_directory, lock_state, sweep, write_file,
 };
 use crate::error::{Error, Reason, Result, Tried};
+use crate::events::Change;
 use crate::idmap::{self, IdRange};
 use crate::name::ContainerName;
 use crate::storage::{self, NewStorage, Place, RootPath, StorageKind, remove_tree};
@@ -59,6 +61,7 @@ impl Containers {
                 .tried(|| format!("create {}", path.display()))
         };
         make_directory(state, 0o755)?;
+        self.sweep_abandoned()?;
         if state.join(name.as_str()).exists() {
             return Err(already_exists(name, state));
         }
@@ -151,6 +154,11 @@ impl NewContainer {
         self.ids
     }
 
+    /// Makes it one that exists only as long as somebody wants it: who holds the claim.
+    pub fn claim(&self) -> Result<Claim> {
+        Claim::make(&self.path)
+    }
+
     /// Makes it exist, by one rename.
     ///
     /// # Errors
@@ -178,7 +186,10 @@ impl NewContainer {
         parent
             .sync_all()
             .tried(|| format!("sync {}", state.display()))?;
-        Ok(self.containers.handle(self.name.clone()))
+        let container = self.containers.handle(self.name.clone());
+        // It exists, whoever hears of it.
+        let _ = container.tell(Change::Created);
+        Ok(container)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::config::{ConfigFile, Settings};
 use crate::container::{Container, must_be_root};
 use crate::containers::{Containers, already_exists, lock_state, write_file};
 use crate::error::{Error, Result, Tried};
+use crate::events::Change;
 use crate::name::ContainerName;
 use crate::storage::{dependents, names};
 
@@ -80,6 +81,9 @@ impl Containers {
                 };
             }
         }
+        let _ = container.tell(Change::Renamed {
+            to: name.to_string(),
+        });
         let renamed = self.handle(name.clone());
         finish(&renamed, &note)?;
         Ok(renamed)

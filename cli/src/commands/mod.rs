@@ -1,10 +1,15 @@
 //! One file per command: its arguments and one function.
 
+pub mod autostart;
+pub mod config;
 pub mod console;
 pub mod copy;
 pub mod create;
 pub mod destroy;
+pub mod events;
 pub mod exec;
+mod foreground;
+pub mod freeze;
 pub mod image;
 pub mod info;
 pub mod logs;
@@ -12,12 +17,17 @@ pub mod ls;
 mod personal;
 pub mod rename;
 mod requested;
+pub mod restart;
+pub mod run;
+mod several;
 pub mod shell;
 pub mod snapshot;
 pub mod start;
 pub mod stop;
 mod storage;
 pub mod template;
+pub mod unfreeze;
+pub mod wait;
 
 use std::process::ExitCode;
 
@@ -42,7 +52,7 @@ pub fn main() -> ExitCode {
                 &mut std::io::stderr().lock(),
                 failure.words().as_bytes(),
             );
-            ExitCode::FAILURE
+            ExitCode::from(failure.code())
         }
     }
 }
@@ -51,17 +61,25 @@ fn run(context: &Context, command: Command) -> Outcome<ExitCode> {
     let done = |()| ExitCode::SUCCESS;
     match command {
         Command::Create(args) => create::run(context, &args).map(done),
-        Command::Start(args) => start::run(context, &args).map(done),
-        Command::Stop(args) => stop::run(context, &args).map(done),
-        Command::Destroy(args) => destroy::run(context, &args).map(done),
+        Command::Start(args) => start::run(context, &args),
+        Command::Stop(args) => stop::run(context, &args),
+        Command::Restart(args) => restart::run(context, &args),
+        Command::Freeze(args) => freeze::run(context, &args),
+        Command::Unfreeze(args) => unfreeze::run(context, &args),
+        Command::Autostart(args) => autostart::run(context, &args),
+        Command::Wait(args) => wait::run(context, &args),
+        Command::Events(args) => events::run(context, &args).map(done),
+        Command::Destroy(args) => destroy::run(context, &args),
         Command::Copy(args) => copy::run(context, &args).map(done),
         Command::Rename(args) => rename::run(context, &args).map(done),
         Command::Snapshot(command) => snapshot::run(context, &command).map(done),
         Command::Ls(args) => ls::run(context, &args).map(done),
         Command::Info(args) => info::run(context, &args).map(done),
+        Command::Config(command) => config::run(context, &command).map(done),
         Command::Exec(args) => exec::run(context, &args),
         Command::Shell(args) => shell::run(context, &args),
         Command::Console(args) => console::run(context, &args),
+        Command::Run(args) => run::run(context, &args),
         Command::Logs(args) => logs::run(context, &args).map(done),
         Command::Template(command) => template::run(context, &command).map(done),
         Command::Image(command) => image::run(context, &command).map(done),
