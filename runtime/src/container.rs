@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::cgroup::Cgroup;
-use crate::config::{ConfigFile, Settings};
+use crate::config::{ConfigFile, HookKind, Settings};
 use crate::containers::{Directories, lock_directory, lock_state, write_file};
 use crate::copy::size_limit;
 use crate::error::{Error, ErrorKind, Reason, Result, Tried};
@@ -203,6 +203,7 @@ impl Container {
 
     /// Replaces its config. A running container keeps the one it started with.
     pub fn set_config(&self, config: &ConfigFile) -> Result<()> {
+        rename::resume(self)?;
         write_file(&self.config_path(), &config.to_string())
     }
 
@@ -432,6 +433,10 @@ impl Container {
             );
         }
         self.sweep_locked(&lock)?;
+        // One whose config cannot be understood can still be removed.
+        if let Ok(settings) = self.settings() {
+            self.run_hooks(HookKind::Destroy, &settings, &settings.root, &[])?;
+        }
         let state = lock_state(&self.directories.state)?;
         self.check_unneeded(snapshots)?;
         // One rename, and it does not exist any more; an interrupted removal is swept later.

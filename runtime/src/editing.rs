@@ -7,6 +7,7 @@ use crate::config::new_problems;
 use crate::container::{Container, State, must_be_root};
 use crate::containers::write_file;
 use crate::error::{Error, Result};
+use crate::rename;
 
 /// What an edit came to.
 #[derive(Debug)]
@@ -77,6 +78,7 @@ impl Container {
         let running = self.state()? != State::Stopped;
         let changed = before != after;
         if changed {
+            rename::resume(self)?;
             write_file(&self.config_path(), &after.to_string())?;
         }
         Ok(Replaced::Done(Edited {
