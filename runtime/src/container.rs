@@ -327,12 +327,7 @@ impl Container {
         options: &StartOptions,
         leash: Option<OwnedFd>,
     ) -> Result<(Report, Child)> {
-        let log = &self.directories.log;
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(log)
-            .tried(|| format!("create {}", log.display()))?;
+        self.make_log_directory()?;
         let log = OpenOptions::new()
             .append(true)
             .create(true)
@@ -488,6 +483,16 @@ impl Container {
             // One that was never written is not missed.
             let _ = fs::rename(from, to);
         }
+    }
+
+    /// Makes the directory of all logs.
+    pub(crate) fn make_log_directory(&self) -> Result<()> {
+        let log = &self.directories.log;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(log)
+            .tried(|| format!("create {}", log.display()))
     }
 
     fn logs(&self) -> [PathBuf; 3] {

@@ -193,6 +193,7 @@ impl Container {
         if settings.hooks.of(kind).next().is_none() {
             return Ok(());
         }
+        self.make_log_directory()?;
         let tree = root.open()?;
         // Of this process: the hook does not get the descriptor itself.
         let mount = format!("/proc/{}/fd/{}", std::process::id(), tree.as_raw_fd());
