@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::commands::{create, destroy, exec, image, info, logs, ls, shell, start, stop, template};
+use crate::commands::{
+    create, destroy, exec, image, info, logs, ls, set, shell, start, stop, template, top,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -95,6 +97,10 @@ pub enum Command {
     Ls(ls::Args),
     /// Show what is known of a container
     Info(info::Args),
+    /// Show what running containers use, live
+    Top(top::Args),
+    /// Change the limits of a container
+    Set(set::Args),
     /// Run a command in a running container
     Exec(exec::Args),
     /// Open a login shell in a running container

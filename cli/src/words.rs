@@ -18,3 +18,8 @@ pub fn ago(seconds_since_1970: u64) -> String {
         Err(_) => "in the future".to_owned(),
     }
 }
+
+/// A time, such as `3 minutes`.
+pub fn duration(seconds: u64) -> String {
+    HumanDuration(Duration::from_secs(seconds)).to_string()
+}

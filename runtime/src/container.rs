@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::cgroup::Cgroup;
+use crate::addresses;
+use crate::cgroup::{Cgroup, LimitsInForce, Usage};
 use crate::config::{ConfigFile, Settings};
 use crate::containers::{Directories, lock_directory, write_file};
 use crate::error::{Error, ErrorKind, Reason, Result, Tried};
@@ -48,14 +49,22 @@ pub struct Info {
     pub memory: Option<u64>,
     /// Bytes of memory it may use.
     pub memory_limit: Option<u64>,
+    /// What it uses, if it runs.
+    pub usage: Option<Usage>,
+    /// What it may use, if it runs.
+    pub limits: Option<LimitsInForce>,
     /// The host's uid of its root; `None` if its config cannot be understood.
     pub host_uid: Option<u32>,
     /// Whether its root is the host's.
     pub privileged: Option<bool>,
     /// Its root file system.
     pub rootfs: Option<PathBuf>,
-    /// Its addresses. None: the only network so far is `empty`.
+    /// Its addresses, but for those of loopback interfaces and of links.
     pub ips: Vec<String>,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+    /// The groups it is in.
+    pub groups: Vec<String>,
     /// The template it was made by.
     pub template: Option<String>,
     /// The image it was made from.
@@ -169,12 +178,9 @@ impl Container {
     /// Everything there is to know.
     pub fn info(&self) -> Result<Info> {
         let (state, status) = self.observe()?;
-        let (memory, memory_limit) = match &status {
-            Some(_) => self
-                .cgroup()
-                .map_or((None, None), |c| (c.memory(), c.memory_limit())),
-            None => (None, None),
-        };
+        let cgroup = status.as_ref().and_then(|_| self.cgroup().ok());
+        let usage = cgroup.as_ref().map(Cgroup::usage);
+        let limits = cgroup.as_ref().map(Cgroup::limits);
         // One broken config must not hide the other containers.
         let config = self.config().ok();
         let settings = config.as_ref().and_then(|config| Settings::of(config).ok());
@@ -184,8 +190,10 @@ impl Container {
             state,
             init_pid: status.as_ref().map(|status| status.init_pid),
             started_at: status.as_ref().map(|status| status.started_at),
-            memory,
-            memory_limit,
+            memory: usage.and_then(|usage| usage.memory),
+            memory_limit: limits.as_ref().and_then(|limits| limits.memory),
+            usage,
+            limits,
             // Of a running one, what it was started with.
             host_uid: match &status {
                 Some(status) => Some(status.root_uid),
@@ -195,8 +203,14 @@ impl Container {
                 Some(status) => Some(status.privileged),
                 None => settings.as_ref().map(Settings::privileged),
             },
+            autostart: settings.as_ref().is_some_and(|s| s.autostart.auto),
+            groups: settings
+                .as_ref()
+                .map_or(Vec::new(), |s| s.autostart.groups.clone()),
             rootfs: settings.map(|settings| settings.rootfs),
-            ips: Vec::new(),
+            ips: status
+                .as_ref()
+                .map_or(Vec::new(), |status| addresses::of_process(status.init_pid)),
             template: get("sampan.template"),
             image: get("sampan.image"),
             config: self.config_path(),
@@ -378,7 +392,7 @@ impl Container {
         }
     }
 
-    fn not_running(&self) -> Error {
+    pub(crate) fn not_running(&self) -> Error {
         Error::user(format!("container \"{}\" is not running", self.name))
             .with_reason(Reason::NotRunning)
             .with_hint(format!("start it: sampan start {}", self.name))
@@ -436,7 +450,7 @@ impl Container {
     }
 
     /// One start, destruction or sweep at a time.
-    fn lock(&self, how: FlockArg) -> Result<Flock<File>> {
+    pub(crate) fn lock(&self, how: FlockArg) -> Result<Flock<File>> {
         lock_directory(&self.dir(), how)
     }
 }

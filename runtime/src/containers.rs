@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, RenameFlags, renameat2};
 
+use crate::cgroup::{Cgroup, Usage};
 use crate::config::ConfigFile;
 use crate::container::{Container, Info};
 use crate::error::{Error, Reason, Result, Tried};
 use crate::idmap::{self, IdRange};
 use crate::name::{ContainerName, nearest};
+use crate::resources::{LimitChange, changed_config};
 use crate::subid;
 
 /// Where containers live.
@@ -72,6 +74,17 @@ impl Containers {
             .into_iter()
             .map(|name| self.handle(name).info())
             .collect()
+    }
+
+    /// What each running container uses, by name: cheap enough to be asked every second.
+    pub fn usage(&self) -> Result<Vec<(ContainerName, Usage)>> {
+        let mut found = Vec::new();
+        for name in self.names()? {
+            if let Some(usage) = self.handle(name.clone()).usage()? {
+                found.push((name, usage));
+            }
+        }
+        Ok(found)
     }
 
     /// A container that exists.
@@ -204,6 +217,16 @@ impl NewContainer {
     pub fn final_rootfs(&self) -> PathBuf {
         let state = &self.containers.directories.state;
         state.join(self.name.as_str()).join("rootfs")
+    }
+
+    /// A config with these limits in it.
+    ///
+    /// # Errors
+    /// The host cannot hold it to one of them.
+    pub fn limited(&self, config: ConfigFile, limits: &[LimitChange]) -> Result<ConfigFile> {
+        let state = &self.containers.directories.state;
+        let cgroup = Cgroup::of_container(state, self.name.as_str())?;
+        changed_config(&cgroup, config, limits)
     }
 
     /// The ids reserved for it.

@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+mod addresses;
 mod cgroup;
 pub mod config;
 mod container;
@@ -15,6 +16,7 @@ mod idmap;
 mod init;
 mod monitor;
 mod name;
+mod resources;
 mod run_directory;
 pub mod sandbox;
 mod subid;
@@ -30,5 +32,7 @@ pub use idmap::IdRange;
 pub use monitor::client::Stopped;
 pub use monitor::monitor_main;
 pub use name::ContainerName;
+pub use resources::{LimitChange, Rates, SetIn, SetResult};
 pub use sys::inherited::inherited_stream;
 pub use sys::pidfd::Ended;
+pub use sys::tty::window_size;

@@ -8,10 +8,12 @@ pub mod info;
 pub mod logs;
 pub mod ls;
 mod requested;
+pub mod set;
 pub mod shell;
 pub mod start;
 pub mod stop;
 pub mod template;
+pub mod top;
 
 use std::process::ExitCode;
 
@@ -50,6 +52,8 @@ fn run(context: &Context, command: Command) -> Outcome<ExitCode> {
         Command::Destroy(args) => destroy::run(context, &args).map(done),
         Command::Ls(args) => ls::run(context, &args).map(done),
         Command::Info(args) => info::run(context, &args).map(done),
+        Command::Top(args) => top::run(context, &args).map(done),
+        Command::Set(args) => set::run(context, &args).map(done),
         Command::Exec(args) => exec::run(context, &args),
         Command::Shell(args) => shell::run(context, &args),
         Command::Logs(args) => logs::run(context, &args).map(done),

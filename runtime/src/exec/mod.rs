@@ -215,6 +215,7 @@ fn plan(init: &Init, request: &ExecRequest, session: &Session) -> Result<Plan> {
         let slave = plan.keep_borrowed(slave).tried(copy)?;
         plan.step("take the terminal", Step::ControllingTty(slave));
     }
+    plan.step("leave the host's keys behind", Step::NewSessionKeyring);
     add_privileges(&mut plan, &init.dropped()?);
     // Before the ids: only root of the namespace may install it.
     plan.step(

@@ -32,6 +32,9 @@ pub(super) const FORKED: u32 = 2;
 /// The next call is `execve`. A pipe that closes without this was closed by the child's death.
 pub(super) const EXECUTING: u32 = 3;
 
+/// keyctl(2), which libc does not have.
+const KEYCTL_JOIN_SESSION_KEYRING: c_int = 1;
+
 /// The exit status of a child that could not start its program. Never seen by users.
 const EXIT_FAILED: c_int = 127;
 
@@ -200,6 +203,15 @@ fn execute(step: &Step, slots: &mut [RawFd; SLOTS], plan: &Plan) -> Outcome {
             }
             Step::ClearInheritable => clear_inheritable(),
             Step::NoNewPrivileges => done(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)),
+            Step::NewSessionKeyring => {
+                let joined = call(libc::syscall(
+                    libc::SYS_keyctl,
+                    KEYCTL_JOIN_SESSION_KEYRING,
+                    null::<libc::c_char>(),
+                ));
+                // A kernel without keys.
+                allow(joined.map(drop), libc::ENOSYS)
+            }
             Step::HideFromGuest => done(libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0)),
             Step::Seccomp(filter) => super::seccomp::install_filter(filter),
             Step::Umask(mask) => {
