@@ -203,10 +203,15 @@ impl Container {
                 Some(status) => Some(status.privileged),
                 None => settings.as_ref().map(Settings::privileged),
             },
-            autostart: settings.as_ref().is_some_and(|s| s.autostart.auto),
-            groups: settings
-                .as_ref()
-                .map_or(Vec::new(), |s| s.autostart.groups.clone()),
+            autostart: match &settings {
+                Some(settings) => settings.autostart.auto,
+                None => get("lxc.start.auto").as_deref() == Some("1"),
+            },
+            groups: match (&settings, &config) {
+                (Some(settings), _) => settings.autostart.groups.clone(),
+                (None, Some(config)) => config.lines_of(&["lxc.group"]).map(|l| l.value).collect(),
+                (None, None) => Vec::new(),
+            },
             rootfs: settings.map(|settings| settings.rootfs),
             ips: status
                 .as_ref()

@@ -419,7 +419,7 @@ fn ls_tells_addresses_without_entering_the_container() {
         command.args(["-t", &init, "-n", "ip"]).args(arguments);
         assert!(command.status().unwrap().success(), "{command:?}");
     };
-    inside(&["link", "add", "test0", "type", "dummy"]);
+    inside(&["link", "add", "test0", "type", "bridge"]);
     inside(&["address", "add", "192.0.2.7/24", "dev", "test0"]);
     inside(&["address", "add", "2001:db8::7/64", "dev", "test0", "nodad"]);
     inside(&["link", "set", "test0", "up"]);
@@ -449,7 +449,7 @@ fn top_is_live_on_a_terminal_and_gives_it_back() {
         }
     }
     let command = format!(
-        "echo before; stty -g >{0}/stty1; {1} --root {2} top --delay 0.2; stty -g >{0}/stty2; echo left with $?; read line",
+        "trap : INT; echo before; stty -g >{0}/stty1; {1} --root {2} top --delay 0.2; stty -g >{0}/stty2; echo left with $?; read line",
         env.scratch().display(),
         TestEnvironment::binary().display(),
         env.root().display()
