@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    create, destroy, exec, image, info, logs, ls, set, shell, start, stop, template, top,
+    console, create, destroy, exec, image, info, logs, ls, set, shell, start, stop, template, top,
 };
 
 const EXAMPLES: &str = "\
@@ -105,6 +105,8 @@ pub enum Command {
     Exec(exec::Args),
     /// Open a login shell in a running container
     Shell(shell::Args),
+    /// Open a container's console, or one of its terminals
+    Console(console::Args),
     /// Show what a container wrote to its console
     Logs(logs::Args),
     /// Templates: what can be built

@@ -8,6 +8,7 @@
 mod addresses;
 mod cgroup;
 pub mod config;
+mod console;
 mod container;
 mod containers;
 mod error;
@@ -19,11 +20,13 @@ mod name;
 mod resources;
 mod run_directory;
 pub mod sandbox;
+mod signals;
 mod subid;
 #[allow(unsafe_code, reason = "the one system-call module")]
 mod sys;
 
 pub use cgroup::{Limits, LimitsInForce, Usage};
+pub use console::{SessionEnd, Tty};
 pub use container::{Container, Info, StartOptions, State, StopOptions};
 pub use containers::{Containers, Directories, NewContainer};
 pub use error::{Error, ErrorKind, Reason, Result};

@@ -6,6 +6,7 @@
 
 mod archives;
 mod attacks;
+mod console;
 mod containers;
 mod crashes;
 mod debian;

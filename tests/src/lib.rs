@@ -8,6 +8,7 @@ mod machine;
 mod mirror;
 mod process;
 mod server;
+mod terminal;
 mod tree;
 
 pub use environment::TestEnvironment;
@@ -15,4 +16,5 @@ pub use machine::{processes, processes_below};
 pub use mirror::{CachingMirror, apt_mirror};
 pub use process::{Background, Ran, deadline_of, wait_until};
 pub use server::Server;
+pub use terminal::Terminal;
 pub use tree::Tree;

@@ -1,5 +1,6 @@
 //! One file per command: its arguments and one function.
 
+pub mod console;
 pub mod create;
 pub mod destroy;
 pub mod exec;
@@ -56,6 +57,7 @@ fn run(context: &Context, command: Command) -> Outcome<ExitCode> {
         Command::Set(args) => set::run(context, &args).map(done),
         Command::Exec(args) => exec::run(context, &args),
         Command::Shell(args) => shell::run(context, &args),
+        Command::Console(args) => console::run(context, &args),
         Command::Logs(args) => logs::run(context, &args).map(done),
         Command::Template(command) => template::run(context, &command).map(done),
         Command::Image(command) => image::run(context, &command).map(done),

@@ -182,8 +182,7 @@ mod tests {
 
     fn read(dir: &tempfile::TempDir) -> Result<Vec<Assignment>> {
         let path = dir.path().join("config");
-        let bytes = fs::read(&path).unwrap();
-        effective(&ConfigFile::of_bytes(&path, bytes)?)
+        effective(&ConfigFile::read(&path)?)
     }
 
     fn values(dir: &tempfile::TempDir) -> Vec<String> {
@@ -292,6 +291,20 @@ mod tests {
         let files: Vec<(&str, &str)> = files.iter().map(|(a, b)| (&a[..], &b[..])).collect();
         let text = read(&place(&files)).unwrap_err().chain();
         assert!(text.contains("too much"), "{text}");
+    }
+
+    #[test]
+    fn what_is_no_readable_text_file_is_refused() {
+        let dir = place(&[("config", "lxc.include = /dev/zero\n")]);
+        let text = read(&dir).unwrap_err().chain();
+        assert!(text.ends_with("/dev/zero is not a file"), "{text}");
+        fs::write(
+            dir.path().join("config"),
+            b"lxc.arch = a\nlxc.uts.name = \xff\n",
+        )
+        .unwrap();
+        let text = read(&dir).unwrap_err().chain();
+        assert!(text.ends_with("config:2: this line is not UTF-8"), "{text}");
     }
 
     #[test]

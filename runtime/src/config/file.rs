@@ -54,34 +54,7 @@ impl ConfigFile {
     /// # Errors
     /// It cannot be read, is no file or too large for a config, or is not UTF-8.
     pub fn read(path: &Path) -> Result<ConfigFile> {
-        let what = || format!("read {}", path.display());
-        // Asked before it is opened: a pipe would wait for a writer, a device never end.
-        if !fs::metadata(path).tried(what)?.is_file() {
-            return Err(Error::user(format!("{} is not a file", path.display())));
-        }
-        let mut bytes = Vec::new();
-        let file = File::open(path).tried(what)?;
-        file.take(LARGEST + 1).read_to_end(&mut bytes).tried(what)?;
-        if bytes.len() as u64 > LARGEST {
-            return Err(Error::user(format!(
-                "{} is larger than the {LARGEST} bytes of a config",
-                path.display()
-            )));
-        }
-        ConfigFile::of_bytes(path, bytes)
-    }
-
-    /// Reads the bytes of a file.
-    ///
-    /// # Errors
-    /// The line that is not UTF-8.
-    pub fn of_bytes(path: &Path, bytes: Vec<u8>) -> Result<ConfigFile> {
-        let text = String::from_utf8(bytes).map_err(|wrong| {
-            let before = &wrong.as_bytes()[..wrong.utf8_error().valid_up_to()];
-            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-            Error::user(format!("{}:{line}: this line is not UTF-8", path.display()))
-        })?;
-        Ok(ConfigFile::parse(path, &text))
+        Ok(ConfigFile::parse(path, &read_text(path)?))
     }
 
     /// An empty file.
@@ -216,6 +189,32 @@ impl Row {
 
 /// What LXC takes for space around keys and values.
 const BLANKS: [char; 2] = [' ', '\t'];
+
+/// Reads a file that is written by hand.
+///
+/// # Errors
+/// It cannot be read, is no file or too large, or the line that is not UTF-8.
+pub(super) fn read_text(path: &Path) -> Result<String> {
+    let what = || format!("read {}", path.display());
+    // Asked before it is opened: a pipe would wait for a writer, a device never end.
+    if !fs::metadata(path).tried(what)?.is_file() {
+        return Err(Error::user(format!("{} is not a file", path.display())));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).tried(what)?;
+    file.take(LARGEST + 1).read_to_end(&mut bytes).tried(what)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(Error::user(format!(
+            "{} is larger than the {LARGEST} bytes that it may have",
+            path.display()
+        )));
+    }
+    String::from_utf8(bytes).map_err(|wrong| {
+        let before = &wrong.as_bytes()[..wrong.utf8_error().valid_up_to()];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        Error::user(format!("{}:{line}: this line is not UTF-8", path.display()))
+    })
+}
 
 /// One matching pair of quotes around a value is not part of it.
 fn unquote(value: &str) -> &str {

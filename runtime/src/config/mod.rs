@@ -8,6 +8,7 @@ mod effective;
 mod file;
 pub mod keys;
 mod legacy;
+mod mount_options;
 mod mounts;
 mod settings;
 mod values;
@@ -20,6 +21,7 @@ pub use keys::{
     Seccomp,
 };
 pub use legacy::RENAMED;
-pub use mounts::{Create, MountEntry, ProcMount, SysMount};
+pub use mount_options::{Create, MountIds, MountOptions, Propagation, PropagationKind};
+pub use mounts::{MountEntry, ProcMount, SysMount, read_fstab};
 pub use settings::{IdMapping, Settings};
 pub use values::{Capabilities, CgroupSetting, ResourceLimit};

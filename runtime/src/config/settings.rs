@@ -7,7 +7,8 @@ use super::file::ConfigFile;
 use super::keys::{
     self, Autostart, CgroupDirectories, Console, DEV_BYTES, Hooks, INIT, Log, Namespaces, Seccomp,
 };
-use super::mounts::{MountEntry, ProcMount, SysMount};
+use super::mount_options::MountIds;
+use super::mounts::{MountEntry, ProcMount, SysMount, read_fstab};
 use super::values::{Capabilities, CgroupSetting, ResourceLimit};
 use crate::error::{Error, Result};
 
@@ -156,6 +157,16 @@ impl Settings {
         (root(&self.user_map), root(&self.group_map))
     }
 
+    /// All mounts, in order: those of the fstab, which is read now, before the entries.
+    pub(crate) fn all_mounts(&self) -> Result<Vec<MountEntry>> {
+        let mut mounts = match &self.fstab {
+            Some(path) => read_fstab(path, &self.rootfs)?,
+            None => Vec::new(),
+        };
+        mounts.extend(self.mounts.iter().cloned());
+        Ok(mounts)
+    }
+
     fn empty() -> Settings {
         Settings {
             host_name: None,
@@ -243,6 +254,15 @@ impl Draft {
         if mapped && !(has_root(&s.user_map) && has_root(&s.group_map)) {
             return Err(Error::user(format!(
                 "{file}: lxc.idmap must map id 0 for users (u) and for groups (g)"
+            )));
+        }
+        let mapped_mount = |entry: &&MountEntry| entry.options.id_map == Some(MountIds::Container);
+        if let Some(entry) = s.mounts.iter().find(mapped_mount)
+            && s.user_map.is_empty()
+        {
+            return Err(Error::user(format!(
+                "{}: lxc.mount.entry has idmap=container, but there is no lxc.idmap",
+                entry.place
             )));
         }
         if s.rootfs_mapped && s.user_map.is_empty() {

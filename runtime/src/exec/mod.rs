@@ -15,8 +15,6 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use self::terminal::Session;
 use crate::container::{Container, must_be_root};
@@ -24,6 +22,7 @@ use crate::error::{Error, Reason, Result, Tried};
 use crate::init::{add_privileges, last_capability};
 use crate::sandbox::c_string;
 use crate::sandbox::in_root::{DEFAULT_PATH, program_of};
+use crate::signals::Signals;
 use crate::sys::pidfd::{self, Ended};
 use crate::sys::plan::{Plan, Step};
 use crate::sys::seccomp::{Filter, program};
@@ -122,7 +121,7 @@ impl Container {
         };
         let started = child.wait_for_exec_with(Some(Patience {
             limit: START_TIMEOUT,
-            signals: signals.events.as_fd(),
+            signals: signals.as_fd(),
             ended_by: &mut || signals.ending(),
         }));
         match started {
@@ -268,65 +267,11 @@ fn environment(request: &ExecRequest, session: &Session) -> Vec<(OsString, OsStr
     variables
 }
 
-/// Signals as events while a command runs; the mask is put back afterwards.
-struct Signals {
-    events: SignalFd,
-    old: SigSet,
-}
-
-impl Signals {
-    fn new() -> Result<Signals> {
-        let what = || "set up signals".to_owned();
-        let mut mask = SigSet::empty();
-        for signal in [
-            Signal::SIGTERM,
-            Signal::SIGINT,
-            Signal::SIGHUP,
-            Signal::SIGQUIT,
-            Signal::SIGWINCH,
-        ] {
-            mask.add(signal);
-        }
-        let old = mask
-            .thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK)
-            .tried(what)?;
-        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        match SignalFd::with_flags(&mask, flags) {
-            Ok(events) => Ok(Signals { events, old }),
-            Err(e) => {
-                let _ = old.thread_set_mask();
-                Err(e).tried(what)
-            }
-        }
-    }
-}
-
-impl Signals {
-    /// Takes what has arrived: a signal that means the end, if there is one. The size of the window
-    /// is passed on when the command runs.
-    fn ending(&self) -> Option<i32> {
-        let mut ending = None;
-        while let Ok(Some(event)) = self.events.read_signal() {
-            let signal = event.ssi_signo as i32;
-            if signal != libc::SIGWINCH {
-                ending = Some(signal);
-            }
-        }
-        ending
-    }
-}
-
-impl Drop for Signals {
-    fn drop(&mut self) {
-        let _ = self.old.thread_set_mask();
-    }
-}
-
 fn wait(running: &Running, session: &mut Session, signals: &Signals) -> Result<i32> {
     loop {
         let mut fds: Vec<PollFd<'_>> = vec![
             PollFd::new(running.pidfd.as_fd(), PollFlags::POLLIN),
-            PollFd::new(signals.events.as_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
         ];
         fds.extend(session.poll_fds());
         match poll(&mut fds, PollTimeout::NONE) {
@@ -334,8 +279,7 @@ fn wait(running: &Running, session: &mut Session, signals: &Signals) -> Result<i
             Err(e) => return Err(e).tried(|| "wait for the command".to_owned()),
         }
         let ended = fds[0].any().unwrap_or(false);
-        while let Ok(Some(event)) = signals.events.read_signal() {
-            let signal = event.ssi_signo as i32;
+        while let Some(signal) = signals.next() {
             if signal == libc::SIGWINCH {
                 session.resize();
             } else {

@@ -25,7 +25,7 @@ pub(super) fn boot(
         console: console.slave(),
         ttys: ttys.iter().map(Terminal::slave).collect(),
     };
-    let plan = init::plan(container.name().as_str(), settings, &terminals)?;
+    let (plan, unmapped) = init::plan(container.name().as_str(), settings, &terminals)?;
     let into = cgroup.open_unified()?;
     let child = spawn(
         plan,
@@ -42,7 +42,9 @@ pub(super) fn boot(
         write_map(child.pid(), "gid_map", &settings.group_map)?;
     }
     let rootfs = root_tree(settings, &child)?;
-    child.go(&[rootfs.as_fd()])?;
+    let mounts = mapped(unmapped, &child)?;
+    let trees: Vec<_> = std::iter::once(&rootfs).chain(&mounts).collect();
+    child.go(&trees.iter().map(|tree| tree.as_fd()).collect::<Vec<_>>())?;
     Ok(child.wait_for_exec()?)
 }
 
@@ -73,6 +75,19 @@ fn root_tree(settings: &Settings, child: &Child) -> Result<OwnedFd> {
     let tree = mount::open_tree(&settings.rootfs, true).tried(what)?;
     mount::set_attributes(tree.as_fd(), attributes, 0).tried(what)?;
     Ok(tree)
+}
+
+/// Mounts with the ids of the child's user namespace.
+fn mapped(unmapped: Vec<init::Unmapped>, child: &Child) -> Result<Vec<OwnedFd>> {
+    if unmapped.is_empty() {
+        return Ok(Vec::new());
+    }
+    let path = format!("/proc/{}/ns/user", child.pid());
+    let user = File::open(&path).tried(|| format!("open {path}"))?;
+    unmapped
+        .into_iter()
+        .map(|mount| mount.map(user.as_fd()))
+        .collect()
 }
 
 fn write_map(pid: i32, file: &str, map: &[IdMapping]) -> Result<()> {

@@ -1,12 +1,14 @@
 //! Talking to a monitor.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use super::protocol::{Answer, HowEnded, Request, Status};
 use crate::container::StopOptions;
 use crate::error::{Error, Result, Tried};
+use crate::sys::rights;
 
 /// A monitor answers at once; one that does not is stuck.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,6 +28,14 @@ pub enum Stopped {
     KilledAsItDoesNotListen,
     /// It did not halt in time and was killed.
     KilledAfterTimeout,
+}
+
+/// A terminal of the container, handed over.
+pub(crate) struct View {
+    pub(crate) tty: u32,
+    pub(crate) master: OwnedFd,
+    /// What the guest shows.
+    pub(crate) output: OwnedFd,
 }
 
 pub(crate) struct Client {
@@ -80,6 +90,48 @@ impl Client {
             self.name
         ))
         .with_hint("a process may wait for a device or a network file system: see `ps` and the monitor's log"))
+    }
+
+    /// Asks for a terminal: the console (0), a tty, or the first that is free.
+    pub(crate) fn view(&mut self, tty: Option<u32>) -> Result<View> {
+        self.send(Request::View { tty })?;
+        self.receive_view()
+    }
+
+    /// Takes a terminal that the monitor hands over.
+    pub(crate) fn receive_view(&mut self) -> Result<View> {
+        let what = || "read from the monitor".to_owned();
+        let stream = self.stream.get_ref();
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT)).tried(what)?;
+        // Not through the buffer, which would lose the descriptors; nothing else is on its way.
+        let mut buffer = [0u8; 4096];
+        let (count, fds) = rights::receive(stream, &mut buffer).tried(what)?;
+        let descriptors = <[OwnedFd; 2]>::try_from(fds);
+        match (serde_json::from_slice(&buffer[..count]), descriptors) {
+            (Ok(Answer::Terminal { tty }), Ok([master, output])) => Ok(View {
+                tty,
+                master,
+                output,
+            }),
+            (Ok(Answer::Refused { message }), _) => Err(Error::user(format!(
+                "container \"{}\": {message}",
+                self.name
+            ))),
+            _ => Err(self.silent()),
+        }
+    }
+
+    /// After the end of what a terminal showed: whether the monitor ended that session. Otherwise
+    /// the container has stopped.
+    pub(crate) fn fell_behind(&mut self) -> Result<bool> {
+        loop {
+            match self.receive(KILL_TIMEOUT)? {
+                Received::Answer(Answer::FellBehind) => return Ok(true),
+                Received::Closed => return Ok(false),
+                Received::TimedOut => return Err(self.silent()),
+                Received::Answer(_) => {}
+            }
+        }
     }
 
     /// The monitor closes its socket last of all.

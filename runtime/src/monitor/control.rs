@@ -1,13 +1,15 @@
 //! The monitor's end of its control socket.
 
-use std::io::{ErrorKind, Read, Write};
-use std::os::fd::AsFd;
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use nix::poll::{PollFd, PollFlags};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::protocol::{Answer, Request};
 use crate::error::{Result, Tried};
+use crate::sys::rights;
 
 /// More callers than this at once are turned away, and so is a request longer than a line of ours.
 const CLIENTS: usize = 64;
@@ -62,12 +64,25 @@ impl Control {
     }
 
     pub(super) fn tell(&mut self, id: u64, answer: &Answer) {
+        self.tell_with(id, answer, &[]);
+    }
+
+    /// The same, with descriptors.
+    pub(super) fn tell_with(&mut self, id: u64, answer: &Answer, fds: &[BorrowedFd<'_>]) {
         self.clients
-            .retain_mut(|client| client.id != id || client.write(answer));
+            .retain_mut(|client| client.id != id || client.write(answer, fds));
+    }
+
+    /// The process of a caller, for messages.
+    pub(super) fn peer(&self, id: u64) -> i32 {
+        let client = self.clients.iter().find(|client| client.id == id);
+        client
+            .and_then(|client| getsockopt(&client.stream, PeerCredentials).ok())
+            .map_or(0, |peer| peer.pid())
     }
 
     pub(super) fn tell_all(&mut self, answer: &Answer) {
-        self.clients.retain_mut(|client| client.write(answer));
+        self.clients.retain_mut(|client| client.write(answer, &[]));
     }
 }
 
@@ -90,12 +105,12 @@ impl Client {
         self.received.len() < LINE
     }
 
-    fn write(&mut self, answer: &Answer) -> bool {
+    fn write(&mut self, answer: &Answer, fds: &[BorrowedFd<'_>]) -> bool {
         let Ok(mut line) = serde_json::to_vec(answer) else {
             return false;
         };
         line.push(b'\n');
         // A caller that does not read its few short lines is not waited for.
-        self.stream.write_all(&line).is_ok()
+        rights::send(&self.stream, &line, fds).is_ok()
     }
 }

@@ -8,10 +8,13 @@ mod boot;
 pub(crate) mod client;
 mod control;
 mod halt;
+mod log;
 pub(crate) mod protocol;
 mod requests;
+mod sessions;
 mod start;
 mod terminal;
+mod viewer;
 mod watch;
 
 use std::ffi::OsString;
@@ -118,7 +121,7 @@ impl Monitor {
     fn run(mut self) -> Result<()> {
         let ended = loop {
             let ended = self.watch()?;
-            self.console.drain();
+            self.finish_terminals();
             // The guest's pid namespace ended with its init; what was moved elsewhere too.
             self.cgroup.kill()?;
             // reboot(2): in a pid namespace it ends init by SIGHUP to restart, SIGINT to halt.

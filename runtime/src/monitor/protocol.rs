@@ -46,6 +46,10 @@ pub(crate) enum Request {
     Stop,
     /// Kill the guest: the same answers.
     Kill,
+    /// Show a terminal: the console (0), a tty, or the first tty that is free. Answered by
+    /// [`Answer::Terminal`] or [`Answer::Refused`], and by [`Answer::FellBehind`] when the monitor
+    /// ends the session.
+    View { tty: Option<u32> },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,6 +61,16 @@ pub(crate) enum Answer {
         signal: Option<i32>,
     },
     Ended(HowEnded),
+    /// With it come the terminal's master, and a pipe with what the guest shows.
+    Terminal {
+        tty: u32,
+    },
+    /// It cannot be; the message goes on after "container X: ".
+    Refused {
+        message: String,
+    },
+    /// The caller did not read what the guest showed.
+    FellBehind,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

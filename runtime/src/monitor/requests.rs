@@ -20,6 +20,10 @@ impl Monitor {
                     self.kill();
                     Answer::Stopping { signal: None }
                 }
+                Request::View { tty } => {
+                    self.view(client, tty);
+                    continue;
+                }
             };
             self.control.tell(client, &answer);
         }

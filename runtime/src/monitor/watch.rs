@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::terminal::{Terminal, until};
 use super::{Monitor, halt};
 use crate::error::{Result, Tried};
 use crate::sys::pidfd::{self, Ended};
@@ -19,27 +20,22 @@ impl Monitor {
             let mut fds = vec![
                 PollFd::new(self.init.pidfd.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.console.master(), PollFlags::POLLIN),
             ];
-            fds.extend(
-                self.ttys
-                    .iter()
-                    .map(|tty| PollFd::new(tty.master(), PollFlags::POLLIN)),
-            );
+            let terminals = || [&self.console].into_iter().chain(&self.ttys);
+            fds.extend(terminals().flat_map(Terminal::descriptors));
             fds.extend(self.control.descriptors());
-            let patience = match self.unheard {
-                Some(_) => PollTimeout::from(BOOT_INTERVAL),
-                None => PollTimeout::NONE,
+            let deadline = terminals().filter_map(Terminal::deadline).min();
+            let patience = match (self.unheard, deadline) {
+                (Some(_), _) => PollTimeout::from(BOOT_INTERVAL),
+                (None, Some(at)) => until(at),
+                (None, None) => PollTimeout::NONE,
             };
             match poll(&mut fds, patience) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(e) => return Err(e).tried(|| "wait for events".to_owned()),
             }
             let ended = fds[0].any().unwrap_or(false);
-            self.console.drain();
-            for tty in &mut self.ttys {
-                tty.drain();
-            }
+            self.relay_terminals();
             while let Ok(Some(signal)) = self.signals.read_signal() {
                 // A host that shuts down asks its containers to halt.
                 if signal.ssi_signo as i32 == libc::SIGTERM {

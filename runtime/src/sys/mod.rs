@@ -9,6 +9,7 @@ pub(crate) mod inherited;
 pub(crate) mod mount;
 pub(crate) mod pidfd;
 pub(crate) mod plan;
+pub(crate) mod rights;
 pub(crate) mod seccomp;
 pub(crate) mod spawn;
 pub(crate) mod tty;

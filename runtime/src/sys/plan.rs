@@ -59,6 +59,12 @@ pub(crate) enum Step {
         set: u64,
         clear: u64,
     },
+    /// How what is mounted below the mount in a slot is passed on: an `MS_*` of mount(2).
+    SlotPropagation {
+        slot: usize,
+        kind: libc::c_ulong,
+        recursive: bool,
+    },
     /// `mount_setattr` on the mount at a path.
     PathAttributes {
         path: CString,

@@ -30,8 +30,7 @@ pub(super) const KEYS: &[Key] = &[
             draft.settings.fstab = path(line)?;
             Ok(())
         },
-    )
-    .refused(),
+    ),
     Key::new(
         "lxc.mount.auto",
         "proc[:mixed|:rw] sys[:mixed|:ro|:rw] cgroup[:mixed|:ro|:rw][:force]",
