@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +10,6 @@ use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::addresses;
 use crate::cgroup::{Cgroup, LimitsInForce, Usage};
 use crate::config::{ConfigFile, Settings};
 use crate::containers::{Directories, lock_directory, write_file};
@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind, Reason, Result, Tried};
 use crate::monitor::client::{Client, Stopped};
 use crate::monitor::protocol::{Report, Status};
 use crate::name::ContainerName;
+use crate::network::{self, Owner};
 use crate::run_directory::RunDirectory;
 
 /// What a container is doing.
@@ -59,8 +60,8 @@ pub struct Info {
     pub privileged: Option<bool>,
     /// Its root file system.
     pub rootfs: Option<PathBuf>,
-    /// Its addresses, but for those of loopback interfaces and of links.
-    pub ips: Vec<String>,
+    /// Its addresses, IPv4 first, without loopback and link-local ones.
+    pub ips: Vec<IpAddr>,
     /// Whether it starts with the host.
     pub autostart: bool,
     /// The groups it is in.
@@ -213,9 +214,11 @@ impl Container {
                 (None, None) => Vec::new(),
             },
             rootfs: settings.map(|settings| settings.rootfs),
-            ips: status
-                .as_ref()
-                .map_or(Vec::new(), |status| addresses::of_process(status.init_pid)),
+            ips: match &status {
+                // It may end at any moment; then it has none.
+                Some(status) => network::addresses_of(status.init_pid).unwrap_or_default(),
+                None => Vec::new(),
+            },
             template: get("sampan.template"),
             image: get("sampan.image"),
             config: self.config_path(),
@@ -380,6 +383,14 @@ impl Container {
         Cgroup::of_container(&self.directories.state, self.name.as_str())
     }
 
+    /// Whose networks its networks are.
+    pub(crate) fn owner(&self) -> Owner<'_> {
+        Owner {
+            name: self.name.as_str(),
+            state: &self.directories.state,
+        }
+    }
+
     pub(crate) fn run_directory(&self) -> RunDirectory {
         RunDirectory::new(&self.directories.run, &self.name)
     }
@@ -450,11 +461,15 @@ impl Container {
             return Ok(());
         };
         cgroup.kill()?;
+        // What cannot be understood cannot have been started either.
+        if let Ok(settings) = self.settings() {
+            network::sweep(self.owner(), &settings.networks)?;
+        }
         cgroup.remove()?;
         run.remove()
     }
 
-    /// One start, destruction or sweep at a time.
+    /// One start, destruction, sweep or edit at a time.
     pub(crate) fn lock(&self, how: FlockArg) -> Result<Flock<File>> {
         lock_directory(&self.dir(), how)
     }

@@ -5,18 +5,19 @@
 
 #![deny(unsafe_code)]
 
-mod addresses;
 mod cgroup;
 pub mod config;
 mod console;
 mod container;
 mod containers;
+mod editing;
 mod error;
 mod exec;
 mod idmap;
 mod init;
 mod monitor;
 mod name;
+mod network;
 mod resources;
 mod run_directory;
 pub mod sandbox;
@@ -29,6 +30,7 @@ pub use cgroup::{Limits, LimitsInForce, Usage};
 pub use console::{SessionEnd, Tty};
 pub use container::{Container, Info, StartOptions, State, StopOptions};
 pub use containers::{Containers, Directories, NewContainer};
+pub use editing::{Edited, Replaced};
 pub use error::{Error, ErrorKind, Reason, Result};
 pub use exec::ExecRequest;
 pub use idmap::IdRange;

@@ -18,6 +18,7 @@ mod images;
 mod isolation;
 mod lock;
 mod mistakes;
+mod network;
 mod oracle;
 mod output;
 mod resources;

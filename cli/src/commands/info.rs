@@ -27,7 +27,10 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
             ("started", info.started_at.map(words::ago)),
             (
                 "addresses",
-                (!info.ips.is_empty()).then(|| info.ips.join(", ")),
+                (!info.ips.is_empty()).then(|| {
+                    let all: Vec<String> = info.ips.iter().map(ToString::to_string).collect();
+                    all.join(", ")
+                }),
             ),
         ];
         fields.extend(usage(info));

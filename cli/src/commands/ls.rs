@@ -139,12 +139,8 @@ impl Column {
         let yes = |is: bool| is.then(|| "yes".to_owned());
         let usage = info.usage.unwrap_or_default();
         let addresses = |version_6: bool| {
-            let found: Vec<&str> = info
-                .ips
-                .iter()
-                .map(String::as_str)
-                .filter(|ip| ip.contains(':') == version_6)
-                .collect();
+            let of_version = info.ips.iter().filter(|ip| ip.is_ipv6() == version_6);
+            let found: Vec<String> = of_version.map(ToString::to_string).collect();
             (!found.is_empty()).then(|| found.join(", "))
         };
         match self {

@@ -14,7 +14,7 @@ const LARGEST: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigFile {
     path: PathBuf,
-    rows: Vec<Row>,
+    pub(super) rows: Vec<Row>,
 }
 
 /// One `key = value` line.
@@ -31,11 +31,11 @@ pub struct Line {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Row {
+pub(super) struct Row {
     /// With its line break; the last one may have none.
     text: String,
     /// Key and value, if it is a line of ours or LXC's.
-    pair: Option<(String, Option<String>)>,
+    pub(super) pair: Option<(String, Option<String>)>,
 }
 
 impl ConfigFile {
@@ -130,7 +130,7 @@ impl ConfigFile {
     }
 
     /// What is appended begins on a line of its own.
-    fn end_last_line(&mut self) {
+    pub(super) fn end_last_line(&mut self) {
         if let Some(last) = self.rows.last_mut()
             && !last.text.ends_with('\n')
         {
@@ -155,7 +155,7 @@ impl fmt::Display for ConfigFile {
 }
 
 impl Row {
-    fn pair(key: &str, value: &str) -> Row {
+    pub(super) fn pair(key: &str, value: &str) -> Row {
         // What quotes or blanks would be taken off when it is read gets a pair more.
         let quoted = unquote(value) != value || value.trim_matches(BLANKS) != value;
         let value = if quoted {

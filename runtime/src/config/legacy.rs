@@ -27,6 +27,11 @@ pub const RENAMED: [(&str, &str); 23] = [
     ("lxc.limit", "lxc.prlimit"),
 ];
 
+/// Today's name of a single key; `lxc.network.*` is that of the first network.
+pub(super) fn today(key: &str) -> String {
+    Modernizer::default().modernise(key)
+}
+
 /// Rewrites keys, in the order of their lines. Each `lxc.network.type` opens the next network; the
 /// following `lxc.network.*` lines are about that one.
 #[derive(Debug, Default)]

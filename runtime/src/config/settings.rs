@@ -9,6 +9,7 @@ use super::keys::{
 };
 use super::mount_options::MountIds;
 use super::mounts::{MountEntry, ProcMount, SysMount, read_fstab};
+use super::networks::{Network, NetworkKind};
 use super::values::{Capabilities, CgroupSetting, ResourceLimit};
 use crate::error::{Error, Result};
 
@@ -65,6 +66,8 @@ pub struct Settings {
     pub rootfs_managed: bool,
     /// `lxc.mount.fstab`.
     pub fstab: Option<PathBuf>,
+    /// `lxc.net.*`, by number.
+    pub networks: Vec<Network>,
     /// `lxc.namespace.*`.
     pub namespaces: Namespaces,
     /// `lxc.cgroup.dir*`.
@@ -126,24 +129,11 @@ impl Settings {
     /// # Errors
     /// The first line that is wrong or not supported, with its place.
     pub fn of(file: &ConfigFile) -> Result<Settings> {
-        let mut draft = Draft {
-            settings: Settings::empty(),
-            drop: Vec::new(),
-            keep: None,
-            entries: Vec::new(),
-        };
-        for line in effective(file)? {
-            // What sampan notes down for itself.
-            if line.key.starts_with("sampan.") {
-                continue;
-            }
-            let Some(key) = keys::find(&line.key) else {
-                return Err(unknown(&line));
-            };
-            key.apply(&mut draft, &line)
-                .map_err(|what| error(&line, &what))?;
+        let (settings, problems) = read(file);
+        match problems.into_iter().next() {
+            Some(problem) => Err(problem.into()),
+            None => Ok(settings),
         }
-        draft.finish(file)
     }
 
     /// Whether the guest's root is the host's root.
@@ -194,6 +184,7 @@ impl Settings {
             rootfs_mount: None,
             rootfs_managed: true,
             fstab: None,
+            networks: Vec::new(),
             namespaces: Namespaces::default(),
             cgroup_directories: CgroupDirectories::default(),
             cgroup_relative: false,
@@ -227,63 +218,158 @@ pub(super) struct Draft {
     pub(super) entries: Vec<Assignment>,
 }
 
+/// Why a config cannot be obeyed: one line, or something missing.
+#[derive(Debug)]
+pub(super) struct Problem {
+    /// `file:line`, or only the file.
+    pub(super) place: String,
+    /// The key and what is wrong with it.
+    pub(super) what: String,
+    hint: Option<String>,
+}
+
+/// Reads all that can be read, and says what cannot.
+pub(super) fn read(file: &ConfigFile) -> (Settings, Vec<Problem>) {
+    let mut draft = Draft {
+        settings: Settings::empty(),
+        drop: Vec::new(),
+        keep: None,
+        entries: Vec::new(),
+    };
+    let mut problems = Vec::new();
+    let lines = effective(file).unwrap_or_else(|error| {
+        problems.push(Problem {
+            place: String::new(),
+            what: error.chain(),
+            hint: error.hint().map(str::to_owned),
+        });
+        Vec::new()
+    });
+    if problems.is_empty() {
+        for line in lines {
+            problems.extend(draft.line(&line).err());
+        }
+        draft.mounts(&mut problems);
+        draft.networks(&mut problems);
+        // Of what could not be read nothing is known.
+        if problems.is_empty() {
+            problems.extend(draft.whole().map_err(|what| whole(file, what)).err());
+        }
+    }
+    (draft.settings, problems)
+}
+
 impl Draft {
+    fn line(&mut self, line: &Assignment) -> Result<(), Problem> {
+        // What sampan notes down for itself.
+        if line.key.starts_with("sampan.") {
+            return Ok(());
+        }
+        let Some(key) = keys::find(&line.key) else {
+            let mut problem = Problem::of(line, "is not supported: there is no such key");
+            problem.hint = Some(match keys::nearest_to(&line.key).as_slice() {
+                [] => "docs/config.md lists the keys".to_owned(),
+                near => format!("did you mean {}?", near.join(" or ")),
+            });
+            return Err(problem);
+        };
+        key.apply(self, line)
+            .map_err(|what| Problem::of(line, &what))
+    }
+
+    /// The mount entries, for which the rootfs must be known.
+    fn mounts(&mut self, problems: &mut Vec<Problem>) {
+        for line in &self.entries {
+            match MountEntry::parse(&line.value, &self.settings.rootfs, &line.place()) {
+                Ok(entry) => self.settings.mounts.push(entry),
+                Err(what) => {
+                    problems.push(Problem::of(line, &format!("= {} {what}", line.value)));
+                }
+            }
+        }
+    }
+
+    fn networks(&self, problems: &mut Vec<Problem>) {
+        for network in &self.settings.networks {
+            if let Err(what) = complete(network) {
+                problems.push(Problem {
+                    place: network.place.clone(),
+                    what: format!("lxc.net.{} {what}", network.number),
+                    hint: None,
+                });
+            }
+        }
+    }
+
     /// What can only be said when all lines are known.
-    fn finish(mut self, file: &ConfigFile) -> Result<Settings> {
-        let file = file.path().display();
+    fn whole(&mut self) -> Result<(), &'static str> {
         let s = &mut self.settings;
         if s.rootfs.as_os_str().is_empty() {
-            return Err(Error::user(format!("{file}: lxc.rootfs.path is missing")));
+            return Err("lxc.rootfs.path is missing");
         }
-        for line in &self.entries {
-            let entry = MountEntry::parse(&line.value, &s.rootfs, &line.place())
-                .map_err(|what| error(line, &format!("= {} {what}", line.value)))?;
-            s.mounts.push(entry);
-        }
-        s.capabilities = match self.keep {
-            Some(_) if !self.drop.is_empty() => {
-                return Err(Error::user(format!(
-                    "{file}: lxc.cap.drop and lxc.cap.keep exclude each other"
-                )));
+        let drop = std::mem::take(&mut self.drop);
+        s.capabilities = match self.keep.take() {
+            Some(_) if !drop.is_empty() => {
+                return Err("lxc.cap.drop and lxc.cap.keep exclude each other");
             }
             Some(keep) => Capabilities::Keep(keep),
-            None => Capabilities::Drop(self.drop),
+            None => Capabilities::Drop(drop),
         };
         let has_root = |map: &[IdMapping]| map.iter().any(|m| m.inside == 0);
         let mapped = !s.user_map.is_empty() || !s.group_map.is_empty();
         if mapped && !(has_root(&s.user_map) && has_root(&s.group_map)) {
-            return Err(Error::user(format!(
-                "{file}: lxc.idmap must map id 0 for users (u) and for groups (g)"
-            )));
+            return Err("lxc.idmap must map id 0 for users (u) and for groups (g)");
         }
-        let mapped_mount = |entry: &&MountEntry| entry.options.id_map == Some(MountIds::Container);
-        if let Some(entry) = s.mounts.iter().find(mapped_mount)
-            && s.user_map.is_empty()
-        {
-            return Err(Error::user(format!(
-                "{}: lxc.mount.entry has idmap=container, but there is no lxc.idmap",
-                entry.place
-            )));
+        let mapped_mount = |entry: &MountEntry| entry.options.id_map == Some(MountIds::Container);
+        if s.user_map.is_empty() && s.mounts.iter().any(mapped_mount) {
+            return Err("lxc.mount.entry has idmap=container, but there is no lxc.idmap");
         }
         if s.rootfs_mapped && s.user_map.is_empty() {
-            return Err(Error::user(format!(
-                "{file}: lxc.rootfs.options has idmap=container, but there is no lxc.idmap"
-            )));
+            return Err("lxc.rootfs.options has idmap=container, but there is no lxc.idmap");
         }
-        Ok(self.settings)
+        Ok(())
     }
 }
 
-/// A line that cannot be obeyed, with its place.
-fn error(line: &Assignment, what: &str) -> Error {
-    Error::user(format!("{}: {} {what}", line.place(), line.key))
+/// Whether a network has what its kind needs.
+fn complete(network: &Network) -> Result<(), &'static str> {
+    match network.kind {
+        NetworkKind::Empty | NetworkKind::Veth => Ok(()),
+        NetworkKind::Vlan if network.vlan.is_none() => Err("is a vlan without vlan.id"),
+        _ if network.link.is_none() => Err("needs a link, the host's interface"),
+        _ => Ok(()),
+    }
 }
 
-fn unknown(line: &Assignment) -> Error {
-    let error = error(line, "is not supported: there is no such key");
-    match keys::nearest_to(&line.key).as_slice() {
-        [] => error.with_hint("docs/config.md lists the keys"),
-        near => error.with_hint(format!("did you mean {}?", near.join(" or "))),
+impl Problem {
+    fn of(line: &Assignment, what: &str) -> Problem {
+        Problem {
+            place: line.place(),
+            what: format!("{} {what}", line.key),
+            hint: None,
+        }
+    }
+}
+
+fn whole(file: &ConfigFile, what: &str) -> Problem {
+    Problem {
+        place: file.path().display().to_string(),
+        what: what.to_owned(),
+        hint: None,
+    }
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Error {
+        let error = Error::user(if problem.place.is_empty() {
+            problem.what
+        } else {
+            format!("{}: {}", problem.place, problem.what)
+        });
+        match problem.hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
     }
 }
 
@@ -330,12 +416,29 @@ mod tests {
     }
 
     #[test]
-    fn a_handbook_config_says_which_line_is_not_supported_yet() {
-        let error = read("lxc.utsname = testlxc\nlxc.network.type = veth\n").unwrap_err();
+    fn the_handbooks_network_is_understood() {
+        let settings = read(
+            "lxc.utsname = testlxc\nlxc.network.type = veth\nlxc.network.flags = up\n\
+             lxc.network.link = br0\nlxc.network.hwaddr = 4a:49:43:49:79:20\n",
+        )
+        .unwrap();
+        let network = &settings.networks[0];
+        assert_eq!((network.kind, network.up), (NetworkKind::Veth, true));
+        assert_eq!(network.link.as_deref(), Some("br0"));
+        let address = network.hardware.unwrap().filled(0);
+        assert_eq!(address, [0x4a, 0x49, 0x43, 0x49, 0x79, 0x20]);
+    }
+
+    #[test]
+    fn a_network_without_what_its_kind_needs_is_refused() {
+        let error = read("lxc.net.3.type = macvlan\n").unwrap_err().chain();
         assert_eq!(
-            error.chain(),
-            "/x/config:3: lxc.net.0.type = veth is not supported yet; only \"empty\" is"
+            error,
+            "/x/config:2: lxc.net.3 needs a link, the host's interface"
         );
+        assert!(read("lxc.net.0.type = vlan\nlxc.net.0.link = eth0\n").is_err());
+        let settings = read("lxc.net.0.type = vlan\nlxc.net =\n").unwrap();
+        assert!(settings.networks.is_empty());
     }
 
     proptest! {

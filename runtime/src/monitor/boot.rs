@@ -9,6 +9,7 @@ use crate::config::{IdMapping, Settings};
 use crate::container::Container;
 use crate::error::{Result, Tried};
 use crate::init::{self, Terminals};
+use crate::network::{self, Connected};
 use crate::sys::mount;
 use crate::sys::spawn::{Child, Running, set_limit, spawn};
 
@@ -19,7 +20,7 @@ pub(super) fn boot(
     cgroup: &Cgroup,
     console: &Terminal,
     ttys: &[Terminal],
-) -> Result<Running> {
+) -> Result<(Running, Connected)> {
     confine(cgroup, settings)?;
     let terminals = Terminals {
         console: console.slave(),
@@ -41,11 +42,12 @@ pub(super) fn boot(
         write_map(child.pid(), "uid_map", &settings.user_map)?;
         write_map(child.pid(), "gid_map", &settings.group_map)?;
     }
+    let connected = network::connect(container.owner(), &settings.networks, child.pid())?;
     let rootfs = root_tree(settings, &child)?;
     let mounts = mapped(unmapped, &child)?;
     let trees: Vec<_> = std::iter::once(&rootfs).chain(&mounts).collect();
     child.go(&trees.iter().map(|tree| tree.as_fd()).collect::<Vec<_>>())?;
-    Ok(child.wait_for_exec()?)
+    Ok((child.wait_for_exec()?, connected))
 }
 
 /// Makes the cgroup, with its limits, and gives its inside to the guest.

@@ -35,6 +35,7 @@ use crate::config::Settings;
 use crate::container::Container;
 use crate::containers::Directories;
 use crate::error::{Result, Tried};
+use crate::network::Connected;
 use crate::sys::pidfd::Ended;
 use crate::sys::spawn::{Running, detach};
 
@@ -109,6 +110,7 @@ struct Monitor {
     control: Control,
     signals: SignalFd,
     init: Running,
+    network: Connected,
     started_at: u64,
     stopping: bool,
     /// The signal to halt, while init does not listen to it yet: it is sent again once it does.
@@ -129,6 +131,7 @@ impl Monitor {
                 break ended;
             }
             eprintln!("the guest reboots");
+            self.network = Connected::default();
             self.cgroup.remove()?;
             match boot::boot(
                 &self.container,
@@ -137,7 +140,7 @@ impl Monitor {
                 &self.console,
                 &self.ttys,
             ) {
-                Ok(init) => self.init = init,
+                Ok((init, network)) => (self.init, self.network) = (init, network),
                 Err(error) => {
                     eprintln!("could not start again: {}", error.chain());
                     break ended;
@@ -147,6 +150,7 @@ impl Monitor {
         };
         eprintln!("init ended: {ended:?}");
         // Go on past failures, so that as little as possible stays.
+        self.network = Connected::default();
         let removed = self.cgroup.remove();
         let run = self.container.run_directory().remove();
         self.control.tell_all(&Answer::Ended(ended.into()));

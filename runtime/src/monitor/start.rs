@@ -50,8 +50,8 @@ impl Monitor {
                 return Err(error);
             }
         };
-        let init = match boot::boot(&container, &settings, &cgroup, &console, &ttys) {
-            Ok(init) => init,
+        let (init, network) = match boot::boot(&container, &settings, &cgroup, &console, &ttys) {
+            Ok(booted) => booted,
             Err(error) => {
                 for failed in [cgroup.kill(), cgroup.remove(), run.remove()] {
                     if let Err(error) = failed {
@@ -70,6 +70,7 @@ impl Monitor {
             control,
             signals,
             init,
+            network,
             started_at: now(),
             stopping: false,
             unheard: None,
