@@ -21,6 +21,7 @@ mod mistakes;
 mod network;
 mod oracle;
 mod output;
+mod releases;
 mod resources;
 mod templates;
 mod tour;

@@ -93,6 +93,21 @@ fn limits_hold_at_once_and_at_the_next_start_and_go_when_lifted() {
 }
 
 #[test]
+fn a_guest_that_reboots_keeps_the_limits_of_today() {
+    let env = TestEnvironment::new();
+    env.small_guest("again");
+    env.sampan(&["set", "again", "pids=77"]).ok();
+    let before = info(&env, "again")["init_pid"].clone();
+    sh(&env, "again", "/bin/busybox reboot -f");
+    let limits = wait_until(Duration::from_secs(30), || {
+        let now = info(&env, "again");
+        let runs = now["init_pid"].is_number() && now["init_pid"] != before;
+        (runs && now["state"] == "running").then(|| now["limits"].clone())
+    });
+    assert_eq!(limits.expect("it comes back")["processes"], 77);
+}
+
+#[test]
 fn a_limit_is_for_the_running_container_its_config_or_both() {
     let env = TestEnvironment::new();
     env.create_small_guest("where", &[]);

@@ -21,7 +21,7 @@ pub(super) fn boot(
     console: &Terminal,
     ttys: &[Terminal],
 ) -> Result<(Running, Connected)> {
-    confine(cgroup, settings)?;
+    confine(container, cgroup, settings)?;
     let terminals = Terminals {
         console: console.slave(),
         ttys: ttys.iter().map(Terminal::slave).collect(),
@@ -51,12 +51,15 @@ pub(super) fn boot(
 }
 
 /// Makes the cgroup, with its limits, and gives its inside to the guest.
-fn confine(cgroup: &Cgroup, settings: &Settings) -> Result<()> {
+fn confine(container: &Container, cgroup: &Cgroup, settings: &Settings) -> Result<()> {
     cgroup.create()?;
     let (uid, gid) = settings.root_ids();
     cgroup.delegate(uid, gid)?;
     // After the delegation, whose bounds a config may change.
-    cgroup.apply(&settings.cgroup, settings.privileged())
+    // Limits change while it runs: a guest that reboots gets those of today.
+    let now = container.settings();
+    let limits = now.as_ref().map_or(&settings.cgroup, |now| &now.cgroup);
+    cgroup.apply(limits, settings.privileged())
 }
 
 /// The rootfs as a detached mount, with the ids of the child's user namespace.
