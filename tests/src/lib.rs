@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod elf;
 mod environment;
 mod guest;
 mod lxc;
