@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    autostart, console, create, destroy, events, exec, freeze, image, info, logs, ls, restart,
-    shell, start, stop, template, unfreeze, wait,
+    autostart, config, console, create, destroy, events, exec, freeze, image, info, logs, ls,
+    restart, run, shell, start, stop, template, unfreeze, wait,
 };
 
 const EXAMPLES: &str = "\
@@ -110,10 +110,15 @@ pub enum Command {
     Ls(ls::Args),
     /// Show what is known of a container
     Info(info::Args),
+    /// Read or change the configuration of a container
+    #[command(subcommand)]
+    Config(config::Command),
     /// Run a command in a running container
     Exec(exec::Args),
     /// Open a login shell in a running container
     Shell(shell::Args),
+    /// Run one command in a container of its own, which is gone afterwards
+    Run(Box<run::Args>),
     /// Open a container's console, or one of its terminals
     Console(console::Args),
     /// Show what a container wrote to its console

@@ -8,6 +8,7 @@ mod context;
 mod directories;
 mod failure;
 mod file;
+mod notify;
 mod output;
 mod reporter;
 mod signals;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, RenameFlags, renameat2};
 
+use crate::claim::{self, Claim};
 use crate::config::ConfigFile;
 use crate::container::{Container, Info};
 use crate::error::{Error, Reason, Result, Tried};
@@ -69,10 +70,21 @@ impl Containers {
 
     /// All containers, by name. What a killed monitor left behind is cleaned up on the way.
     pub fn list(&self) -> Result<Vec<Info>> {
+        self.sweep_abandoned()?;
         self.names()?
             .into_iter()
             .map(|name| self.handle(name).info())
             .collect()
+    }
+
+    /// Removes what existed for a command that is gone.
+    fn sweep_abandoned(&self) -> Result<()> {
+        if nix::unistd::geteuid().is_root() {
+            for name in self.names()? {
+                claim::sweep(&self.handle(name));
+            }
+        }
+        Ok(())
     }
 
     /// What happens to them from now on.
@@ -115,6 +127,7 @@ impl Containers {
             .mode(0o755)
             .create(state)
             .tried(|| format!("create {}", state.display()))?;
+        self.sweep_abandoned()?;
         if state.join(name.as_str()).exists() {
             return Err(already_exists(name, state));
         }
@@ -215,6 +228,11 @@ impl NewContainer {
     /// The ids reserved for it.
     pub fn ids(&self) -> IdRange {
         self.ids
+    }
+
+    /// Makes it one that exists only as long as somebody wants it: who holds the claim.
+    pub fn claim(&self) -> Result<Claim> {
+        Claim::make(&self.path)
     }
 
     /// Makes it exist, by one rename.

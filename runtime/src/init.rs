@@ -8,6 +8,7 @@
 
 mod devices;
 mod entries;
+mod execute;
 pub(crate) mod namespaces;
 mod sysctl;
 
@@ -18,6 +19,7 @@ use std::path::{Component, Path, PathBuf};
 
 use libc::sock_filter;
 
+pub(crate) use self::execute::Execution;
 use self::namespaces::is_own;
 use crate::config::{Capabilities, HookKind, Namespace, ProcMount, Settings, SysMount};
 use crate::error::{Result, Tried};
@@ -54,6 +56,8 @@ pub(crate) struct Orders<'a> {
     pub(crate) output: &'a Output,
     /// `lxc.seccomp.profile`, compiled.
     pub(crate) profile: Option<Vec<sock_filter>>,
+    /// What runs in place of an init.
+    pub(crate) execution: Option<&'a Execution>,
 }
 
 /// Where the rootfs is attached on its way to become the root: for hooks, where they look for it,
@@ -264,6 +268,9 @@ fn add_execution(plan: &mut Plan, settings: &Settings, orders: &Orders<'_>) -> R
     }
     add_filters(plan, orders.profile.clone());
     add_hooks(plan, settings, orders, HookKind::Start, None)?;
+    if let Some(execution) = orders.execution {
+        return execute::add(plan, settings, execution);
+    }
     plan.step("close descriptors", Step::CloseOnExecFrom(3));
     let directory = settings.init_directory.as_deref().unwrap_or(Path::new("/"));
     plan.step(

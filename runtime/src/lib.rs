@@ -7,6 +7,7 @@
 
 mod autostart;
 mod cgroup;
+mod claim;
 pub mod config;
 mod console;
 mod container;
@@ -16,6 +17,7 @@ mod error;
 mod events;
 mod exec;
 mod exit;
+mod foreground;
 pub mod hooks;
 mod idmap;
 mod init;
@@ -33,7 +35,8 @@ mod sys;
 
 pub use autostart::{Chosen, Order, Selection};
 pub use cgroup::{Limits, LimitsInForce, Usage};
-pub use console::{SessionEnd, Tty};
+pub use claim::Claim;
+pub use console::{LogReader, SessionEnd, Tty};
 pub use container::{Container, Info, StartOptions, State, StopOptions};
 pub use containers::{Containers, Directories, NewContainer};
 pub use editing::{Edited, Replaced};
@@ -41,6 +44,7 @@ pub use error::{Error, ErrorKind, Reason, Result};
 pub use events::{Change, Event, Events};
 pub use exec::ExecRequest;
 pub use exit::{Exit, How, signal_name};
+pub use foreground::{ForegroundOptions, Progress};
 pub use idmap::IdRange;
 pub use lifecycle::{Awaited, Restarted};
 pub use monitor::client::Stopped;

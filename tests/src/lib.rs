@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod environment;
+mod guest;
 mod lxc;
 mod machine;
 mod mirror;

@@ -1,11 +1,13 @@
 //! One file per command: its arguments and one function.
 
 pub mod autostart;
+pub mod config;
 pub mod console;
 pub mod create;
 pub mod destroy;
 pub mod events;
 pub mod exec;
+mod foreground;
 pub mod freeze;
 pub mod image;
 pub mod info;
@@ -13,6 +15,7 @@ pub mod logs;
 pub mod ls;
 mod requested;
 pub mod restart;
+pub mod run;
 mod several;
 pub mod shell;
 pub mod start;
@@ -64,9 +67,11 @@ fn run(context: &Context, command: Command) -> Outcome<ExitCode> {
         Command::Destroy(args) => destroy::run(context, &args),
         Command::Ls(args) => ls::run(context, &args).map(done),
         Command::Info(args) => info::run(context, &args).map(done),
+        Command::Config(command) => config::run(context, &command).map(done),
         Command::Exec(args) => exec::run(context, &args),
         Command::Shell(args) => shell::run(context, &args),
         Command::Console(args) => console::run(context, &args),
+        Command::Run(args) => run::run(context, &args),
         Command::Logs(args) => logs::run(context, &args).map(done),
         Command::Template(command) => template::run(context, &command).map(done),
         Command::Image(command) => image::run(context, &command).map(done),

@@ -8,13 +8,19 @@ use super::terminal::Terminal;
 use crate::cgroup::Cgroup;
 use crate::config::{HookKind, IdMapping, Namespace, Network, NetworkKind, Settings};
 use crate::container::{Container, check_rootfs};
-use crate::error::{Error, Result, Tried};
+use crate::error::{Error, Reason, Result, Tried};
 use crate::hooks::Output;
-use crate::init::{self, Orders, Terminals, namespaces};
+use crate::init::{self, Execution, Orders, Terminals, namespaces};
 use crate::network::{self, Connected};
 use crate::seccomp;
 use crate::sys::mount;
-use crate::sys::spawn::{Child, Running, set_limit, spawn};
+use crate::sys::spawn::{Child, Running, StartFailure, set_limit, spawn};
+
+/// An init that runs, and what it is connected to.
+pub(super) struct Booted {
+    pub(super) running: Running,
+    pub(super) network: Connected,
+}
 
 /// Starts init. What it made when it fails is the caller's to remove: the cgroup.
 pub(super) fn boot(
@@ -23,7 +29,8 @@ pub(super) fn boot(
     cgroup: &Cgroup,
     console: &Terminal,
     ttys: &[Terminal],
-) -> Result<(Running, Connected)> {
+    execution: Option<&Execution>,
+) -> Result<Booted> {
     namespaces::check(settings)?;
     let profile = profile(settings)?;
     seccomp::keep(&container.run_directory().filter(), profile.as_deref())?;
@@ -43,6 +50,7 @@ pub(super) fn boot(
             hooks: &context,
             output: &output,
             profile,
+            execution,
         };
         let (plan, unmapped) = init::plan(container.name().as_str(), settings, &orders)?;
         let into = cgroup.open_unified()?;
@@ -54,7 +62,7 @@ pub(super) fn boot(
             )
         })?;
         prepare(&child, settings, cgroup)?;
-        let connected = connect(container, settings, child.pid())?;
+        let network = connect(container, settings, child.pid())?;
         let rootfs = root_tree(settings, &child)?;
         let mounts = mapped(unmapped, &child)?;
         let trees: Vec<_> = std::iter::once(&rootfs).chain(&mounts).collect();
@@ -66,9 +74,18 @@ pub(super) fn boot(
             output: &mut output,
             pid,
         };
-        let mut init = child.wait_for_exec_watched(&mut watch)?;
-        init.namespaces = hooking::namespaces_for_hooks(settings, init.pid)?;
-        Ok((init, connected))
+        let started = child.wait_for_exec_watched(&mut watch);
+        let mut running = started.map_err(|failure| match failure {
+            StartFailure::Exec(errno, error) if execution.is_some() => {
+                error.with_reason(match errno {
+                    libc::ENOENT => Reason::CommandNotFound,
+                    _ => Reason::CommandNotExecutable,
+                })
+            }
+            other => Error::from(other),
+        })?;
+        running.namespaces = hooking::namespaces_for_hooks(settings, running.pid)?;
+        Ok(Booted { running, network })
     })();
     output.take();
     started.inspect_err(|_| {

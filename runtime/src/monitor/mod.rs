@@ -10,6 +10,7 @@ mod control;
 mod halt;
 mod hooking;
 mod last_words;
+pub(crate) mod leash;
 mod log;
 mod own;
 pub(crate) mod policy;
@@ -32,8 +33,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signalfd::SignalFd;
 
+use self::boot::Booted;
 use self::control::Control;
 use self::halt::Unheard;
+use self::leash::Leash;
 use self::policy::Restarts;
 use self::protocol::{Killed, Report};
 use self::requests::Freezing;
@@ -44,8 +47,12 @@ use crate::container::Container;
 use crate::containers::Directories;
 use crate::error::{Result, Tried};
 use crate::events::Change;
+use crate::init::Execution;
 use crate::network::Connected;
 use crate::sys::spawn::{Running, detach};
+
+/// The last argument of a monitor that ends with its caller.
+pub(crate) const FOREGROUND: &str = "foreground";
 
 /// The monitor's main function, for the hidden command that
 /// [`StartOptions`](crate::StartOptions) names. `arguments` are those after the command's name.
@@ -53,7 +60,11 @@ use crate::sys::spawn::{Running, detach};
 /// Must be called early, before the process has threads.
 pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let [state, run, log, name] = &arguments[..] else {
+    let (arguments, foreground) = match &arguments[..] {
+        [first @ .., last] if last == FOREGROUND => (first, true),
+        all => (all, false),
+    };
+    let [state, run, log, name] = arguments else {
         eprintln!("the monitor is started by `sampan start`, not by hand");
         return ExitCode::from(2);
     };
@@ -62,17 +73,17 @@ pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         run: PathBuf::from(run),
         log: PathBuf::from(log),
     };
-    let report = match background() {
+    let report = match own_session(foreground) {
         Ok(report) => report,
         Err(error) => {
             eprintln!("{}", error.chain());
             return ExitCode::FAILURE;
         }
     };
-    let result = name
-        .to_string_lossy()
-        .parse()
-        .and_then(|name| Monitor::start(Container::new(directories, name)));
+    let result = name.to_string_lossy().parse().and_then(|name| {
+        let leash = foreground.then(Leash::take).transpose()?;
+        Monitor::start(Container::new(directories, name), leash)
+    });
     let (answer, monitor) = match result {
         Ok(monitor) => {
             let pid = monitor.init_pid().unwrap_or_default();
@@ -98,10 +109,15 @@ pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Leaves the caller's session; returns the pipe that was standard output.
-fn background() -> Result<File> {
+/// Leaves the caller's session, and its process unless it is the caller's foreground; returns the
+/// pipe that was standard output.
+fn own_session(foreground: bool) -> Result<File> {
     let what = || "go to the background".to_owned();
-    detach().tried(what)?;
+    if foreground {
+        nix::unistd::setsid().tried(what)?;
+    } else {
+        detach().tried(what)?;
+    }
     let _ = std::io::stdout().flush();
     let report = std::io::stdout().as_fd().try_clone_to_owned().tried(what)?;
     let null = File::options().write(true).open("/dev/null").tried(what)?;
@@ -133,6 +149,8 @@ struct Monitor {
     freezing: Option<Freezing>,
     /// Clients that wait for the guest's reboot.
     reboot_waiters: Vec<u64>,
+    /// What runs in place of an init.
+    execution: Option<Execution>,
     /// The one before, until the hooks at its end have run.
     ended: Option<Running>,
     /// Held until the very end.
@@ -141,12 +159,13 @@ struct Monitor {
 
 impl Monitor {
     /// A new init runs.
-    fn begin(&mut self, (init, network): (Running, Connected)) {
+    fn begin(&mut self, booted: Booted) {
         self.started_at = now();
         self.booted_at = Instant::now();
-        self.tell(Change::Running { init_pid: init.pid });
-        self.init = Some(init);
-        self.network = network;
+        let init_pid = booted.running.pid;
+        self.network = booted.network;
+        self.init = Some(booted.running);
+        self.tell(Change::Running { init_pid });
     }
 
     /// What nobody can be told is no reason to fail.
