@@ -231,12 +231,9 @@ impl Container {
                 None => settings.as_ref().map(Settings::privileged),
             },
             rootfs: settings.map(|settings| settings.rootfs),
-            ips: match &status {
+            ips: match status.as_ref().and_then(|status| status.init_pid) {
                 // It may end at any moment; then it has none.
-                Some(status) => status
-                    .init_pid
-                    .and_then(|pid| network::addresses_of(pid).ok())
-                    .unwrap_or_default(),
+                Some(init) => network::addresses_of(init).unwrap_or_default(),
                 None => Vec::new(),
             },
             template: get("sampan.template"),

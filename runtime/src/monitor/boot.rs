@@ -13,6 +13,12 @@ use crate::network::{self, Connected};
 use crate::sys::mount;
 use crate::sys::spawn::{Child, Running, StartFailure, set_limit, spawn};
 
+/// An init that runs, and what it is connected to.
+pub(super) struct Booted {
+    pub(super) running: Running,
+    pub(super) network: Connected,
+}
+
 /// Starts init. What it made when it fails is the caller's to remove: the cgroup.
 pub(super) fn boot(
     container: &Container,
@@ -21,14 +27,13 @@ pub(super) fn boot(
     console: &Terminal,
     ttys: &[Terminal],
     execution: Option<&Execution>,
-) -> Result<(Running, Connected)> {
+) -> Result<Booted> {
     confine(cgroup, settings)?;
     let terminals = Terminals {
         console: console.slave(),
         ttys: ttys.iter().map(Terminal::slave).collect(),
     };
-    let name = container.name().as_str();
-    let (plan, unmapped) = init::plan(name, settings, &terminals, execution)?;
+    let (plan, unmapped) = init::plan(container.name().as_str(), settings, &terminals, execution)?;
     let into = cgroup.open_unified()?;
     let child = spawn(
         plan,
@@ -44,7 +49,7 @@ pub(super) fn boot(
         write_map(child.pid(), "uid_map", &settings.user_map)?;
         write_map(child.pid(), "gid_map", &settings.group_map)?;
     }
-    let connected = network::connect(container.owner(), &settings.networks, child.pid())?;
+    let network = network::connect(container.owner(), &settings.networks, child.pid())?;
     let rootfs = root_tree(settings, &child)?;
     let mounts = mapped(unmapped, &child)?;
     let trees: Vec<_> = std::iter::once(&rootfs).chain(&mounts).collect();
@@ -54,9 +59,9 @@ pub(super) fn boot(
             libc::ENOENT => Reason::CommandNotFound,
             _ => Reason::CommandNotExecutable,
         }),
-        other => other.into(),
+        other => crate::error::Error::from(other),
     })?;
-    Ok((running, connected))
+    Ok(Booted { running, network })
 }
 
 /// Makes the cgroup, with its limits, and gives its inside to the guest.

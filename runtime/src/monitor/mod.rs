@@ -31,6 +31,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signalfd::SignalFd;
 
+use self::boot::Booted;
 use self::control::Control;
 use self::halt::Unheard;
 use self::leash::Leash;
@@ -154,12 +155,13 @@ struct Monitor {
 
 impl Monitor {
     /// A new init runs.
-    fn begin(&mut self, (init, network): (Running, Connected)) {
+    fn begin(&mut self, booted: Booted) {
         self.started_at = now();
         self.booted_at = Instant::now();
-        self.tell(Change::Running { init_pid: init.pid });
-        self.init = Some(init);
-        self.network = network;
+        let init_pid = booted.running.pid;
+        self.network = booted.network;
+        self.init = Some(booted.running);
+        self.tell(Change::Running { init_pid });
     }
 
     /// What nobody can be told is no reason to fail.

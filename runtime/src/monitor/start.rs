@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use super::boot::Booted;
 use super::control::Control;
 use super::last_words::LastWords;
 use super::leash::Leash;
@@ -157,7 +158,7 @@ fn prepare(container: &Container, run: &RunDirectory, leash: Option<Leash>) -> R
 }
 
 impl Prepared {
-    fn start(&mut self, container: &Container) -> Result<(Running, Connected)> {
+    fn start(&mut self, container: &Container) -> Result<Booted> {
         let started = boot::boot(
             container,
             &self.settings,
@@ -166,9 +167,9 @@ impl Prepared {
             &self.ttys,
             self.execution.as_ref(),
         )
-        .and_then(|(init, network)| {
-            self.look_at(&init, container)?;
-            Ok((init, network))
+        .and_then(|booted| {
+            self.look_at(&booted.running, container)?;
+            Ok(booted)
         });
         started.map_err(|error| {
             self.console.finish();
