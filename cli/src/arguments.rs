@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    autostart, console, create, destroy, events, exec, freeze, image, info, logs, ls, restart,
-    shell, start, stop, template, unfreeze, wait,
+    autostart, config, console, create, destroy, events, exec, freeze, image, info, logs, ls,
+    restart, shell, start, stop, template, unfreeze, wait,
 };
 
 const EXAMPLES: &str = "\
@@ -110,6 +110,9 @@ pub enum Command {
     Ls(ls::Args),
     /// Show what is known of a container
     Info(info::Args),
+    /// Read or change the configuration of a container
+    #[command(subcommand)]
+    Config(config::Command),
     /// Run a command in a running container
     Exec(exec::Args),
     /// Open a login shell in a running container

@@ -3,9 +3,10 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
@@ -16,6 +17,7 @@ use crate::containers::{Directories, lock_directory, write_file};
 use crate::error::{Error, ErrorKind, Reason, Result, Tried};
 use crate::events::Change;
 use crate::exit::Exit;
+use crate::monitor::FOREGROUND;
 use crate::monitor::client::{Client, Stopped};
 use crate::monitor::policy::RestartPolicy;
 use crate::monitor::protocol::{Report, Status};
@@ -221,12 +223,9 @@ impl Container {
                 None => settings.as_ref().map(Settings::privileged),
             },
             rootfs: settings.map(|settings| settings.rootfs),
-            ips: match &status {
+            ips: match status.as_ref().and_then(|status| status.init_pid) {
                 // It may end at any moment; then it has none.
-                Some(status) => status
-                    .init_pid
-                    .and_then(|pid| network::addresses_of(pid).ok())
-                    .unwrap_or_default(),
+                Some(init) => network::addresses_of(init).unwrap_or_default(),
                 None => Vec::new(),
             },
             template: get("sampan.template"),
@@ -243,6 +242,15 @@ impl Container {
     /// The step that failed and why; [`Reason::Running`] if it runs already.
     pub fn start(&self, options: &StartOptions) -> Result<i32> {
         must_be_root("start a container")?;
+        Ok(self.start_monitor(options, None)?.0)
+    }
+
+    /// The pid of init and the monitor; with a leash, one in the foreground.
+    pub(crate) fn start_monitor(
+        &self,
+        options: &StartOptions,
+        leash: Option<OwnedFd>,
+    ) -> Result<(i32, Child)> {
         let lock = self.lock(FlockArg::LockExclusive)?;
         if self.run_directory().is_locked()? {
             return Err(
@@ -253,12 +261,12 @@ impl Container {
         self.sweep_locked(&lock)?;
         // Said here rather than by the monitor, with the same words.
         self.check_startable()?;
-        let report = self.spawn_monitor(options)?;
+        let (report, mut monitor) = self.spawn_monitor(options, leash)?;
         match report {
-            Report::Running { pid } => Ok(pid),
+            Report::Running { pid } => Ok((pid, monitor)),
             Report::Failed {
                 kind,
-                running,
+                reason,
                 message,
                 hint,
                 console,
@@ -269,12 +277,9 @@ impl Container {
                     "environment" => Error::environment(message),
                     _ => Error::internal(message),
                 };
-                let error = if running {
-                    error.with_reason(Reason::Running)
-                } else {
-                    error
-                }
-                .with_console(console);
+                let error = error.with_reason(reason).with_console(console);
+                // What a monitor in the foreground had to remove is removed.
+                let _ = monitor.wait();
                 Err(match hint {
                     Some(hint) => error.with_hint(hint),
                     None => error,
@@ -283,7 +288,11 @@ impl Container {
         }
     }
 
-    fn spawn_monitor(&self, options: &StartOptions) -> Result<Report> {
+    fn spawn_monitor(
+        &self,
+        options: &StartOptions,
+        leash: Option<OwnedFd>,
+    ) -> Result<(Report, Child)> {
         let log = &self.directories.log;
         DirBuilder::new()
             .recursive(true)
@@ -296,6 +305,7 @@ impl Container {
             .mode(0o640)
             .open(self.log())
             .tried(|| format!("open {}", self.log().display()))?;
+        let foreground = leash.is_some();
         let (mut read, write) = io::pipe().tried(|| "open a pipe".to_owned())?;
         let program = options.monitor_program.display();
         let mut command = Command::new(&options.monitor_program);
@@ -307,27 +317,34 @@ impl Container {
                 &self.directories.log,
             ])
             .arg(self.name.as_str())
+            .args(leash.as_ref().map(|_| FOREGROUND))
             // It lives long: it should hold neither secrets nor a directory of its caller.
             .env_clear()
             .current_dir("/")
-            .stdin(Stdio::null())
+            .stdin(leash.map_or_else(Stdio::null, Stdio::from))
             .stdout(write)
             .stderr(log);
         let mut child = command.spawn().tried(|| format!("execute {program}"))?;
         // Our copy of the pipe's end is in there.
         drop(command);
-        // It goes to the background at once; then this process has no child to care for.
-        let first = child.wait().tried(|| "wait for the monitor".to_owned())?;
+        if !foreground {
+            // It goes to the background at once; then this process has no child to care for.
+            child.wait().tried(|| "wait for the monitor".to_owned())?;
+        }
         let mut text = String::new();
         read.read_to_string(&mut text)
             .tried(|| "read the monitor's report".to_owned())?;
-        serde_json::from_str(&text).map_err(|_| {
+        let report = serde_json::from_str(&text).map_err(|_| {
+            let how = child
+                .wait()
+                .map_or(String::new(), |how| format!(" ({how})"));
             Error::internal(format!(
-                "the monitor of container \"{}\" ended without a report ({first})",
+                "the monitor of container \"{}\" ended without a report{how}",
                 self.name
             ))
             .with_hint(format!("see {}", self.log().display()))
-        })
+        })?;
+        Ok((report, child))
     }
 
     /// Stops it, and returns when nothing of it is left.

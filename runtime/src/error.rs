@@ -20,7 +20,7 @@ pub enum ErrorKind {
 }
 
 /// Situations that a caller may want to tell apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum Reason {
     /// Nothing special; read the message.

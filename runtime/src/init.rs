@@ -8,12 +8,14 @@
 
 mod devices;
 mod entries;
+mod execute;
 
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
+pub(crate) use self::execute::Execution;
 use crate::config::{Capabilities, ProcMount, Settings, SysMount};
 use crate::error::{Result, Tried};
 use crate::sandbox::c_string;
@@ -56,6 +58,7 @@ pub(crate) fn plan(
     name: &str,
     settings: &Settings,
     terminals: &Terminals<'_>,
+    execution: Option<&Execution>,
 ) -> Result<(Plan, Vec<Unmapped>)> {
     let mut plan = Plan::new().tried(|| "open pipes".to_owned())?;
     plan.step("wait for the monitor", Step::WaitForGo);
@@ -119,6 +122,10 @@ pub(crate) fn plan(
         "refuse system calls",
         Step::Seccomp(program(Filter::Container)),
     );
+    if let Some(execution) = execution {
+        execute::add(&mut plan, settings, execution)?;
+        return Ok((plan, unmapped));
+    }
     plan.step("close descriptors", Step::CloseOnExecFrom(3));
     let directory = settings.init_directory.as_deref().unwrap_or(Path::new("/"));
     plan.step(

@@ -1,6 +1,7 @@
 //! One file per command: its arguments and one function.
 
 pub mod autostart;
+pub mod config;
 pub mod console;
 pub mod create;
 pub mod destroy;
@@ -64,6 +65,7 @@ fn run(context: &Context, command: Command) -> Outcome<ExitCode> {
         Command::Destroy(args) => destroy::run(context, &args),
         Command::Ls(args) => ls::run(context, &args).map(done),
         Command::Info(args) => info::run(context, &args).map(done),
+        Command::Config(command) => config::run(context, &command).map(done),
         Command::Exec(args) => exec::run(context, &args),
         Command::Shell(args) => shell::run(context, &args),
         Command::Console(args) => console::run(context, &args),

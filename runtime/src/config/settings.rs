@@ -218,6 +218,11 @@ pub(super) struct Draft {
     pub(super) entries: Vec<Assignment>,
 }
 
+/// All that keeps a config from being obeyed.
+pub fn problems(file: &ConfigFile) -> Vec<Error> {
+    read(file).1.into_iter().map(Error::from).collect()
+}
+
 /// Why a config cannot be obeyed: one line, or something missing.
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -315,6 +320,9 @@ impl Draft {
             Some(keep) => Capabilities::Keep(keep),
             None => Capabilities::Drop(drop),
         };
+        if !s.namespaces.clone.is_empty() && !s.namespaces.keep.is_empty() {
+            return Err("lxc.namespace.clone and lxc.namespace.keep exclude each other");
+        }
         let has_root = |map: &[IdMapping]| map.iter().any(|m| m.inside == 0);
         let mapped = !s.user_map.is_empty() || !s.group_map.is_empty();
         if mapped && !(has_root(&s.user_map) && has_root(&s.group_map)) {

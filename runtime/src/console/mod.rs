@@ -72,7 +72,7 @@ impl Container {
         // Before the terminal is raw, so that it becomes as before whatever comes.
         let signals = Signals::new()?;
         begun(view.tty);
-        let mut relay = Relay::begin(view.master, view.output, true, escape)?;
+        let mut relay = Relay::begin(view.master, view.output, true, escape, 1)?;
         loop {
             let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
             fds.extend(relay.poll_fds());

@@ -33,7 +33,7 @@ use crate::sys::spawn::{Patience, Running, StartFailure, spawn};
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A command to run in a container.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct ExecRequest {
     /// The command, looked for in PATH inside, and its arguments.
     pub argv: Vec<OsString>,

@@ -7,11 +7,17 @@ use super::terminal::Terminal;
 use crate::cgroup::Cgroup;
 use crate::config::{IdMapping, Settings};
 use crate::container::Container;
-use crate::error::{Result, Tried};
-use crate::init::{self, Terminals};
+use crate::error::{Reason, Result, Tried};
+use crate::init::{self, Execution, Terminals};
 use crate::network::{self, Connected};
 use crate::sys::mount;
-use crate::sys::spawn::{Child, Running, set_limit, spawn};
+use crate::sys::spawn::{Child, Running, StartFailure, set_limit, spawn};
+
+/// An init that runs, and what it is connected to.
+pub(super) struct Booted {
+    pub(super) running: Running,
+    pub(super) network: Connected,
+}
 
 /// Starts init. What it made when it fails is the caller's to remove: the cgroup.
 pub(super) fn boot(
@@ -20,13 +26,14 @@ pub(super) fn boot(
     cgroup: &Cgroup,
     console: &Terminal,
     ttys: &[Terminal],
-) -> Result<(Running, Connected)> {
+    execution: Option<&Execution>,
+) -> Result<Booted> {
     confine(cgroup, settings)?;
     let terminals = Terminals {
         console: console.slave(),
         ttys: ttys.iter().map(Terminal::slave).collect(),
     };
-    let (plan, unmapped) = init::plan(container.name().as_str(), settings, &terminals)?;
+    let (plan, unmapped) = init::plan(container.name().as_str(), settings, &terminals, execution)?;
     let into = cgroup.open_unified()?;
     let child = spawn(
         plan,
@@ -42,12 +49,19 @@ pub(super) fn boot(
         write_map(child.pid(), "uid_map", &settings.user_map)?;
         write_map(child.pid(), "gid_map", &settings.group_map)?;
     }
-    let connected = network::connect(container.owner(), &settings.networks, child.pid())?;
+    let network = network::connect(container.owner(), &settings.networks, child.pid())?;
     let rootfs = root_tree(settings, &child)?;
     let mounts = mapped(unmapped, &child)?;
     let trees: Vec<_> = std::iter::once(&rootfs).chain(&mounts).collect();
     child.go(&trees.iter().map(|tree| tree.as_fd()).collect::<Vec<_>>())?;
-    Ok((child.wait_for_exec()?, connected))
+    let running = child.wait_for_exec().map_err(|failure| match failure {
+        StartFailure::Exec(errno, error) if execution.is_some() => error.with_reason(match errno {
+            libc::ENOENT => Reason::CommandNotFound,
+            _ => Reason::CommandNotExecutable,
+        }),
+        other => crate::error::Error::from(other),
+    })?;
+    Ok(Booted { running, network })
 }
 
 /// Makes the cgroup, with its limits, and gives its inside to the guest.

@@ -1,7 +1,7 @@
 //! Talking to a monitor.
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -124,10 +124,9 @@ impl Client {
                 master,
                 output,
             }),
-            (Ok(Answer::Refused { message, .. }), _) => Err(Error::user(format!(
-                "container \"{}\": {message}",
-                self.name
-            ))),
+            (Ok(Answer::Refused { message, hint }), _) => {
+                Err(self.refused("could not open a terminal of", &message, hint))
+            }
             _ => Err(self.silent()),
         }
     }
@@ -212,7 +211,7 @@ impl Client {
         }
     }
 
-    fn send(&mut self, request: Request) -> Result<()> {
+    pub(crate) fn send(&mut self, request: Request) -> Result<()> {
         let what = || "write to the monitor".to_owned();
         let mut line = serde_json::to_vec(&request)
             .map_err(io::Error::from)
@@ -225,7 +224,7 @@ impl Client {
         }
     }
 
-    fn receive(&mut self, patience: Duration) -> Result<Received> {
+    pub(crate) fn receive(&mut self, patience: Duration) -> Result<Received> {
         let what = || "read from the monitor".to_owned();
         self.stream
             .get_ref()
@@ -275,7 +274,13 @@ fn outcome(killed: Option<Killed>) -> Stopped {
     }
 }
 
-enum Received {
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.get_ref().as_fd()
+    }
+}
+
+pub(crate) enum Received {
     Answer(Answer),
     TimedOut,
     Closed,

@@ -9,6 +9,7 @@ pub(crate) mod client;
 mod control;
 mod halt;
 mod last_words;
+pub(crate) mod leash;
 mod log;
 pub(crate) mod policy;
 pub(crate) mod protocol;
@@ -30,8 +31,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signalfd::SignalFd;
 
+use self::boot::Booted;
 use self::control::Control;
 use self::halt::Unheard;
+use self::leash::Leash;
 use self::policy::Restarts;
 use self::protocol::{Killed, Report};
 use self::requests::Freezing;
@@ -42,8 +45,12 @@ use crate::container::Container;
 use crate::containers::Directories;
 use crate::error::{Result, Tried};
 use crate::events::Change;
+use crate::init::Execution;
 use crate::network::Connected;
 use crate::sys::spawn::{Running, detach};
+
+/// The last argument of a monitor that ends with its caller.
+pub(crate) const FOREGROUND: &str = "foreground";
 
 /// The monitor's main function, for the hidden command that
 /// [`StartOptions`](crate::StartOptions) names. `arguments` are those after the command's name.
@@ -51,7 +58,11 @@ use crate::sys::spawn::{Running, detach};
 /// Must be called early, before the process has threads.
 pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let [state, run, log, name] = &arguments[..] else {
+    let (arguments, foreground) = match &arguments[..] {
+        [first @ .., last] if last == FOREGROUND => (first, true),
+        all => (all, false),
+    };
+    let [state, run, log, name] = arguments else {
         eprintln!("the monitor is started by `sampan start`, not by hand");
         return ExitCode::from(2);
     };
@@ -60,17 +71,17 @@ pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         run: PathBuf::from(run),
         log: PathBuf::from(log),
     };
-    let report = match background() {
+    let report = match own_session(foreground) {
         Ok(report) => report,
         Err(error) => {
             eprintln!("{}", error.chain());
             return ExitCode::FAILURE;
         }
     };
-    let result = name
-        .to_string_lossy()
-        .parse()
-        .and_then(|name| Monitor::start(Container::new(directories, name)));
+    let result = name.to_string_lossy().parse().and_then(|name| {
+        let leash = foreground.then(Leash::take).transpose()?;
+        Monitor::start(Container::new(directories, name), leash)
+    });
     let (answer, monitor) = match result {
         Ok(monitor) => {
             let pid = monitor.init_pid().unwrap_or_default();
@@ -96,10 +107,15 @@ pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Leaves the caller's session; returns the pipe that was standard output.
-fn background() -> Result<File> {
+/// Leaves the caller's session, and its process unless it is the caller's foreground; returns the
+/// pipe that was standard output.
+fn own_session(foreground: bool) -> Result<File> {
     let what = || "go to the background".to_owned();
-    detach().tried(what)?;
+    if foreground {
+        nix::unistd::setsid().tried(what)?;
+    } else {
+        detach().tried(what)?;
+    }
     let _ = std::io::stdout().flush();
     let report = std::io::stdout().as_fd().try_clone_to_owned().tried(what)?;
     let null = File::options().write(true).open("/dev/null").tried(what)?;
@@ -131,18 +147,21 @@ struct Monitor {
     freezing: Option<Freezing>,
     /// Clients that wait for the guest's reboot.
     reboot_waiters: Vec<u64>,
+    /// What runs in place of an init.
+    execution: Option<Execution>,
     /// Held until the very end.
     _lock: File,
 }
 
 impl Monitor {
     /// A new init runs.
-    fn begin(&mut self, (init, network): (Running, Connected)) {
+    fn begin(&mut self, booted: Booted) {
         self.started_at = now();
         self.booted_at = Instant::now();
-        self.tell(Change::Running { init_pid: init.pid });
-        self.init = Some(init);
-        self.network = network;
+        let init_pid = booted.running.pid;
+        self.network = booted.network;
+        self.init = Some(booted.running);
+        self.tell(Change::Running { init_pid });
     }
 
     /// What nobody can be told is no reason to fail.

@@ -53,7 +53,7 @@ impl RestartPolicy {
     }
 }
 
-const NEVER: RestartPolicy = RestartPolicy {
+pub(super) const NEVER: RestartPolicy = RestartPolicy {
     when: When::Never,
     most: None,
 };

@@ -42,7 +42,8 @@ impl Monitor {
     /// Starts again with the config of the first start, after a reboot of the guest or as the
     /// restart policy wants it. `false`: it has stopped.
     fn begin_again(&mut self, exit: &mut Exit) -> Result<bool> {
-        if self.stopping {
+        // One command has no second life.
+        if self.stopping || self.execution.is_some() {
             return Ok(false);
         }
         let mut reboot = exit.how == How::Rebooted;
@@ -81,6 +82,7 @@ impl Monitor {
                 &self.cgroup,
                 &self.console,
                 &self.ttys,
+                None,
             ) {
                 Ok(booted) => {
                     self.begin(booted);

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use super::boot::Booted;
 use super::control::Control;
 use super::last_words::LastWords;
-use super::policy::{RestartPolicy, Restarts};
+use super::leash::Leash;
+use super::policy::{NEVER, RestartPolicy, Restarts};
 use super::terminal::Terminal;
 use super::{Monitor, boot, now};
 use crate::cgroup::Cgroup;
@@ -17,6 +19,7 @@ use crate::container::{Container, check_rootfs};
 use crate::error::{Error, Reason, Result, Tried};
 use crate::events::Change;
 use crate::exit::Exit;
+use crate::init::Execution;
 use crate::network::Connected;
 use crate::run_directory::RunDirectory;
 use crate::sys::pidfd;
@@ -36,10 +39,11 @@ struct Prepared {
     words: LastWords,
     ttys: Vec<Terminal>,
     cgroup: Cgroup,
+    execution: Option<Execution>,
 }
 
 impl Monitor {
-    pub(super) fn start(container: Container) -> Result<Monitor> {
+    pub(super) fn start(container: Container, leash: Option<Leash>) -> Result<Monitor> {
         let run = container.run_directory();
         let Some(lock) = run.lock()? else {
             return Err(Error::user("it is already running").with_reason(Reason::Running));
@@ -50,7 +54,7 @@ impl Monitor {
             }
         };
         tell(Change::Starting);
-        let started = prepare(&container, &run)
+        let started = prepare(&container, &run, leash)
             .inspect_err(|_| {
                 let _ = run.remove();
             })
@@ -92,6 +96,7 @@ impl Monitor {
             frozen: false,
             freezing: None,
             reboot_waiters: Vec::new(),
+            execution: prepared.execution,
             _lock: lock,
         };
         monitor.begin(init);
@@ -99,10 +104,15 @@ impl Monitor {
     }
 }
 
-fn prepare(container: &Container, run: &RunDirectory) -> Result<Prepared> {
+fn prepare(container: &Container, run: &RunDirectory, leash: Option<Leash>) -> Result<Prepared> {
     let config = container.config()?;
     let settings = Settings::of(&config)?;
-    let restarts = Restarts::new(RestartPolicy::of(&config)?);
+    // In the foreground, whoever started it decides about that.
+    let policy = match &leash {
+        Some(_) => NEVER,
+        None => RestartPolicy::of(&config)?,
+    };
+    let restarts = Restarts::new(policy);
     check_rootfs(&settings.rootfs)?;
     // Only when they are asked for: the guest's init, not this process, gets the rest.
     let mut mask = SigSet::empty();
@@ -118,12 +128,16 @@ fn prepare(container: &Container, run: &RunDirectory) -> Result<Prepared> {
     mask.thread_block().tried(what)?;
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     let signals = SignalFd::with_flags(&mask, flags).tried(what)?;
-    let control = Control::new(run.listen()?)?;
+    let mut control = Control::new(run.listen()?)?;
     let owner = settings.root_ids();
     let log = container.console_log();
     let log = settings.console_log.as_deref().unwrap_or(&log);
     let words = LastWords::since_now(log);
-    let console = Terminal::open(owner, Some(log))?;
+    let mut console = Terminal::open(owner, Some(log))?;
+    let execution = match leash {
+        Some(leash) => leash.fasten(&mut control, &mut console)?,
+        None => None,
+    };
     let ttys = (0..settings.ttys)
         .map(|_| Terminal::open(owner, None))
         .collect::<Result<Vec<_>>>()?;
@@ -137,21 +151,23 @@ fn prepare(container: &Container, run: &RunDirectory) -> Result<Prepared> {
         words,
         ttys,
         cgroup,
+        execution,
     })
 }
 
 impl Prepared {
-    fn start(&mut self, container: &Container) -> Result<(Running, Connected)> {
+    fn start(&mut self, container: &Container) -> Result<Booted> {
         let started = boot::boot(
             container,
             &self.settings,
             &self.cgroup,
             &self.console,
             &self.ttys,
+            self.execution.as_ref(),
         )
-        .and_then(|(init, network)| {
-            self.look_at(&init, container)?;
-            Ok((init, network))
+        .and_then(|booted| {
+            self.look_at(&booted.running, container)?;
+            Ok(booted)
         });
         started.map_err(|error| {
             self.console.finish();
@@ -161,6 +177,9 @@ impl Prepared {
 
     /// Fails if init has failed already, unless that is what it may do.
     fn look_at(&self, init: &Running, container: &Container) -> Result<()> {
+        if self.execution.is_some() {
+            return Ok(());
+        }
         let what = || "watch the container's init".to_owned();
         if !pidfd::ended(init.pidfd.as_fd(), Some(OBSERVATION)).tried(what)? {
             return Ok(());

@@ -173,6 +173,7 @@ fn execute(step: &Step, slots: &mut [RawFd; SLOTS], plan: &Plan) -> Outcome {
                 // The parent must know of us before we do anything that lasts.
                 wait_for_go(plan.go_child.as_raw_fd(), slots)
             }
+            Step::ForkCommand { arguments } => super::first::fork_command(arguments),
             Step::SetIds { uid, gid, groups } => {
                 call(libc::syscall(
                     libc::SYS_setgroups,

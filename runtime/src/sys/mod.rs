@@ -5,6 +5,7 @@
 
 pub(crate) mod bpf;
 pub(crate) mod child;
+mod first;
 pub(crate) mod inherited;
 pub(crate) mod mount;
 pub(crate) mod pidfd;

@@ -7,6 +7,7 @@
 
 use std::ffi::CString;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -91,6 +92,11 @@ pub(crate) enum Step {
     /// Go on in a child that belongs to this process's parent; report its pid and exit. The child
     /// waits for another go, which the parent gives when it holds a descriptor of it.
     ForkIntoPidNamespace,
+    /// Go on in a child, and stay as the init that waits for it. `arguments`: where this program's
+    /// arguments lie in memory.
+    ForkCommand {
+        arguments: Range<usize>,
+    },
     SetIds {
         uid: libc::uid_t,
         gid: libc::gid_t,

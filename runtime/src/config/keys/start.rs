@@ -71,10 +71,10 @@ pub(super) const KEYS: &[Key] = &[
     .refused_but(&["0"]),
     Key::new(
         "lxc.monitor.unshare",
-        "0 or 1",
-        "1: the monitor has a mount namespace of its own",
+        "NUMBER",
+        "not 0: the monitor has a mount namespace of its own",
         |draft, line| {
-            draft.settings.monitor_unshare = switch(line)?;
+            draft.settings.monitor_unshare = number::<u32>(line, 0)? != 0;
             Ok(())
         },
     )
