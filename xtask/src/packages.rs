@@ -5,7 +5,8 @@ use xshell::{Shell, cmd};
 use crate::Result;
 
 /// Package, and what the tests use it for.
-pub const TEST: [(&str, &str); 9] = [
+pub const TEST: [(&str, &str); 10] = [
+    ("btrfs-progs", "mkfs.btrfs, for containers on btrfs"),
     ("busybox-static", "small guests that need no download"),
     ("g++", "libFuzzer, for the inputs that are replayed"),
     (
