@@ -4,6 +4,7 @@
 
 mod environment;
 mod machine;
+pub mod measure;
 mod mirror;
 mod process;
 mod server;

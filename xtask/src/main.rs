@@ -20,6 +20,8 @@ usage: cargo xtask COMMAND
   test       install what the tests need, then format, lint and run every test
   bench debian [RUNS]
              bootstrap beside mmdebstrap and debootstrap: medians, ratios, the time of each stage
+  bench runtime [RUNS]
+             create, start, exec, ls and kill beside LXC: medians, ratios, memory
   fixtures   build the libraries that the end-to-end tests load
   fuzz       [--seconds N] [TARGET…]: feed the parsers what nobody thought of
 ";
@@ -34,6 +36,8 @@ fn main() -> ExitCode {
         ["test"] => in_workspace(test::run),
         ["bench", "debian"] => in_workspace(|shell| bench::debian(shell, None)),
         ["bench", "debian", runs] => in_workspace(|shell| bench::debian(shell, Some(runs))),
+        ["bench", "runtime"] => in_workspace(|shell| bench::runtime(shell, None)),
+        ["bench", "runtime", runs] => in_workspace(|shell| bench::runtime(shell, Some(runs))),
         ["fixtures"] => in_workspace(fixtures::run),
         ["fuzz", rest @ ..] => in_workspace(|shell| fuzz::run(shell, rest)),
         _ => {
