@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::commands::{create, destroy, exec, image, info, logs, ls, shell, start, stop, template};
+use crate::commands::{
+    console, create, destroy, events, exec, freeze, image, info, logs, ls, restart, shell, start,
+    stop, template, unfreeze, wait,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -85,11 +88,21 @@ pub enum Format {
 pub enum Command {
     /// Create a container from a template
     Create(create::Args),
-    /// Start a container
+    /// Start containers
     Start(start::Args),
-    /// Stop a container
+    /// Stop containers
     Stop(stop::Args),
-    /// Remove a container with everything in it
+    /// Stop and start containers
+    Restart(restart::Args),
+    /// Let no process of a container run for a while
+    Freeze(freeze::Args),
+    /// Let a frozen container run again
+    Unfreeze(unfreeze::Args),
+    /// Wait until a container is in some state
+    Wait(wait::Args),
+    /// Show what happens to containers, as it happens
+    Events(events::Args),
+    /// Remove containers with everything in them
     Destroy(destroy::Args),
     /// List the containers
     Ls(ls::Args),
@@ -99,6 +112,8 @@ pub enum Command {
     Exec(exec::Args),
     /// Open a login shell in a running container
     Shell(shell::Args),
+    /// Open a container's console, or one of its terminals
+    Console(console::Args),
     /// Show what a container wrote to its console
     Logs(logs::Args),
     /// Templates: what can be built

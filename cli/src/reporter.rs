@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     io::IsTerminal,
     time::{Duration, Instant},
 };
@@ -20,6 +20,7 @@ pub struct Console {
     bars: Option<MultiProgress>,
     tasks: RefCell<HashMap<String, Task>>,
     spans: RefCell<Vec<Span>>,
+    warned: RefCell<VecDeque<String>>,
 }
 
 struct Task {
@@ -42,6 +43,7 @@ impl Console {
             bars,
             tasks: RefCell::default(),
             spans: RefCell::default(),
+            warned: RefCell::default(),
         }
     }
 
@@ -63,6 +65,21 @@ impl Console {
             Some(bars) => drop(bars.println(line)),
             None => eprintln!("{line}"),
         }
+    }
+
+    /// Says the same once: a template that is asked for a fingerprint and then builds meets the same
+    /// mirror twice.
+    fn warn(&self, message: &str) {
+        let mut warned = self.warned.borrow_mut();
+        if warned.iter().any(|earlier| earlier == message) {
+            return;
+        }
+        if warned.len() == REMEMBERED_WARNINGS {
+            warned.pop_front();
+        }
+        warned.push_back(message.to_owned());
+        drop(warned);
+        self.line(&format!("warning: {message}"));
     }
 
     fn bar(&self, task: &str, total: u64, unit: Unit) -> Option<ProgressBar> {
@@ -89,13 +106,16 @@ impl Console {
     }
 }
 
+/// A template may warn of as much as it likes; not more than this is kept.
+const REMEMBERED_WARNINGS: usize = 64;
+
 /// No page shows more; a template that tells more has lost its mind.
 const MOST_SPANS: usize = 100_000;
 
 impl Reporter for Console {
     fn log(&self, level: Level, message: &str) {
         if level >= Level::Warn {
-            self.line(&format!("warning: {message}"));
+            self.warn(message);
         } else if level >= self.least {
             self.say(message);
         }

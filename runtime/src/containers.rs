@@ -11,6 +11,7 @@ use nix::fcntl::{Flock, FlockArg, RenameFlags, renameat2};
 use crate::config::ConfigFile;
 use crate::container::{Container, Info};
 use crate::error::{Error, Reason, Result, Tried};
+use crate::events::{Change, Events};
 use crate::idmap::{self, IdRange};
 use crate::name::{ContainerName, nearest};
 use crate::subid;
@@ -72,6 +73,11 @@ impl Containers {
             .into_iter()
             .map(|name| self.handle(name).info())
             .collect()
+    }
+
+    /// What happens to them from now on.
+    pub fn events(&self) -> Result<Events> {
+        Events::open(self)
     }
 
     /// A container that exists.
@@ -160,7 +166,7 @@ impl Containers {
         Container::new(self.directories.clone(), name)
     }
 
-    fn names(&self) -> Result<Vec<ContainerName>> {
+    pub(crate) fn names(&self) -> Result<Vec<ContainerName>> {
         let state = &self.directories.state;
         let entries = match fs::read_dir(state) {
             Ok(entries) => entries,
@@ -238,7 +244,10 @@ impl NewContainer {
         parent
             .sync_all()
             .tried(|| format!("sync {}", state.display()))?;
-        Ok(self.containers.handle(self.name.clone()))
+        let container = self.containers.handle(self.name.clone());
+        // It exists, whoever hears of it.
+        let _ = container.tell(Change::Created);
+        Ok(container)
     }
 }
 
@@ -251,8 +260,22 @@ impl Drop for NewContainer {
     }
 }
 
+/// What a written file survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// The end of the process.
+    ProcessCrash,
+    /// The end of the machine too.
+    HostCrash,
+}
+
 /// Writes a file as a whole or not at all.
 pub(crate) fn write_file(path: &Path, text: &str) -> Result<()> {
+    replace_file(path, text, Durability::HostCrash)
+}
+
+/// As [`write_file`]; syncing takes longer than anything else in a short life.
+pub(crate) fn replace_file(path: &Path, text: &str, durability: Durability) -> Result<()> {
     let temporary = path.with_extension(format!("tmp-{:08x}", rand::random::<u32>()));
     let written = (|| {
         let mut file = fs::OpenOptions::new()
@@ -262,7 +285,9 @@ pub(crate) fn write_file(path: &Path, text: &str) -> Result<()> {
             .open(&temporary)?;
         file.set_permissions(fs::Permissions::from_mode(0o644))?;
         file.write_all(text.as_bytes())?;
-        file.sync_all()?;
+        if durability == Durability::HostCrash {
+            file.sync_all()?;
+        }
         fs::rename(&temporary, path)
     })();
     if written.is_err() {

@@ -8,25 +8,29 @@
 
 mod devices;
 mod entries;
+mod execute;
 
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
+pub(crate) use self::execute::Execution;
 use crate::config::{Capabilities, ProcMount, Settings, SysMount};
 use crate::error::{Result, Tried};
 use crate::sandbox::c_string;
 use crate::sandbox::in_root::{DEFAULT_PATH, program_of};
 use crate::sys::mount;
-use crate::sys::plan::{FileSystem, Plan, Source, Step};
+use crate::sys::plan::{FileSystem, Plan, SLOTS, Source, Step};
 use crate::sys::seccomp::{Filter, program};
+pub(crate) use entries::Unmapped;
 
-/// Where `wait for go` puts the rootfs.
+/// Where `wait for go` puts the rootfs; behind it come the mounts whose ids the monitor maps.
 const ROOTFS: usize = 0;
-const PROC: usize = 1;
-const SYS: usize = 2;
-const SCRATCH: usize = 3;
+const FIRST_MAPPED: usize = 1;
+const PROC: usize = SLOTS - 4;
+const SYS: usize = SLOTS - 3;
+const SCRATCH: usize = SLOTS - 2;
 
 /// What the monitor lends to a container.
 pub(crate) struct Terminals<'a> {
@@ -48,8 +52,14 @@ pub(crate) fn namespaces(settings: &Settings) -> libc::c_int {
         | libc::CLONE_NEWNET
 }
 
-/// Writes the plan. The first descriptor sent with the go byte is the rootfs.
-pub(crate) fn plan(name: &str, settings: &Settings, terminals: &Terminals<'_>) -> Result<Plan> {
+/// Writes the plan. The first descriptor sent with the go byte is the rootfs; behind it come these
+/// mounts, shown with the container's ids, which only then exist.
+pub(crate) fn plan(
+    name: &str,
+    settings: &Settings,
+    terminals: &Terminals<'_>,
+    execution: Option<&Execution>,
+) -> Result<(Plan, Vec<Unmapped>)> {
     let mut plan = Plan::new().tried(|| "open pipes".to_owned())?;
     plan.step("wait for the monitor", Step::WaitForGo);
     plan.step("make all mounts private", Step::PrivateMounts);
@@ -98,7 +108,7 @@ pub(crate) fn plan(name: &str, settings: &Settings, terminals: &Terminals<'_>) -
         add_sys(&mut plan, kind)?;
     }
     devices::add(&mut plan, settings, terminals)?;
-    entries::add(&mut plan, settings)?;
+    let unmapped = entries::add(&mut plan, settings)?;
 
     plan.step(
         "open /dev/console",
@@ -112,6 +122,10 @@ pub(crate) fn plan(name: &str, settings: &Settings, terminals: &Terminals<'_>) -
         "refuse system calls",
         Step::Seccomp(program(Filter::Container)),
     );
+    if let Some(execution) = execution {
+        execute::add(&mut plan, settings, execution)?;
+        return Ok((plan, unmapped));
+    }
     plan.step("close descriptors", Step::CloseOnExecFrom(3));
     let directory = settings.init_directory.as_deref().unwrap_or(Path::new("/"));
     plan.step(
@@ -123,7 +137,7 @@ pub(crate) fn plan(name: &str, settings: &Settings, terminals: &Terminals<'_>) -
         format!("execute {} in the container", settings.init.join(" ")),
         Step::Exec(program_of(&argv, &environment(settings))?),
     );
-    Ok(plan)
+    Ok((plan, unmapped))
 }
 
 /// Gives up capabilities: at the `execve` that ends the plan, root keeps what the bounding set has.

@@ -224,8 +224,8 @@ fn one_that_ignores_its_halt_signal_is_killed_after_the_timeout() {
     ready(&web);
     let begun = Instant::now();
     let outcome = web.stop(&StopOptions {
-        kill: false,
         timeout: Duration::from_millis(300),
+        ..StopOptions::default()
     });
     assert_eq!(outcome.unwrap(), Stopped::KilledAfterTimeout);
     assert!(begun.elapsed() < Duration::from_secs(5));
@@ -326,6 +326,76 @@ fn mount_entries_show_and_hide_as_they_say() {
     );
     assert_eq!(text(&output.stdout), "sharedfine\n");
     assert!(text(&output.stderr).contains("Read-only file system"));
+}
+
+#[test]
+fn an_fstab_and_the_options_of_entries_are_obeyed() {
+    let place = Place::new();
+    let at = |name: &str| place.dir.path().join(name).display().to_string();
+    for name in ["data", "mine", "fstab-data"] {
+        fs::create_dir(at(name)).unwrap();
+    }
+    fs::write(at("data/file"), "").unwrap();
+    let fstab = format!(
+        "# a comment\n{} srv/fstab none rbind,ro,create=dir 0 0\ntmpfs srv/tmp tmpfs nodev,noexec,size=1m,create=dir\n",
+        at("fstab-data")
+    );
+    fs::write(at("fstab"), fstab).unwrap();
+    let entries = [
+        format!(
+            "{} srv/flags none bind,nosuid,nodev,noexec,noatime,create=dir",
+            at("data")
+        ),
+        format!("{} srv/file none bind,create=file", at("data/file")),
+        format!(
+            "{} srv/mine none bind,create=dir,idmap=container",
+            at("mine")
+        ),
+        "/srv/tmp srv/again none bind,relative,ro,create=dir".to_owned(),
+        format!("{} srv/shared none bind,create=dir,rshared", at("data")),
+    ];
+    let mut lines: Vec<(&str, &str)> = entries
+        .iter()
+        .map(|e| ("lxc.mount.entry", &e[..]))
+        .collect();
+    let fstab = at("fstab");
+    lines.push(("lxc.mount.fstab", &fstab));
+    let web = place.make("web", &lines);
+    web.start(&options()).unwrap();
+    ready(&web);
+    let script = "touch /srv/mine/from-inside; cat /proc/self/mountinfo";
+    let output = text(&place.exec("web", &["sh", "-c", script]).stdout);
+    let flags = |target: &str| {
+        let line = output
+            .lines()
+            .find(|line| line.split(' ').nth(4) == Some(target));
+        line.unwrap_or_else(|| panic!("{target} is not in {output}"))
+            .to_owned()
+    };
+    assert!(flags("/srv/fstab").contains(" ro,"), "{output}");
+    assert!(
+        flags("/srv/tmp").contains(" rw,nodev,noexec,relatime"),
+        "{output}"
+    );
+    assert!(
+        flags("/srv/flags").contains(" rw,nosuid,nodev,noexec,noatime"),
+        "{output}"
+    );
+    assert!(
+        flags("/srv/again").contains(" ro,nodev,noexec,relatime"),
+        "{output}"
+    );
+    assert!(flags("/srv/shared").contains(" shared:"), "{output}");
+    flags("/srv/file");
+    // Root inside is root on the disk of this one mount.
+    let made = fs::metadata(at("mine/from-inside")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&made), 0);
+
+    web.stop(&kill()).unwrap();
+    fs::write(at("fstab"), "proc proc proc\n/a b ext4 rw\n").unwrap();
+    let error = web.start(&options()).unwrap_err().chain();
+    assert!(error.contains("/fstab:2: "), "{error}");
+    assert_eq!(place.leftovers(), Vec::<String>::new());
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn main() {
         "{SUITE}, medians of {runs} alternating runs each, empty caches, one mirror on loopback\n"
     );
     println!(
-        "{:<48} {:>9} {:>9} {:>6} {:>6}",
+        "{:<48} {:>11} {:>12} {:>6} {:>6}",
         "row", "sampan", "peer", "ratio", "goal"
     );
     let mut json = Vec::new();
@@ -112,7 +112,7 @@ fn main() {
         let ratio = ours / peer;
         let met = if ratio <= *goal { "" } else { "  missed" };
         println!(
-            "{name:<48} {ours:>6.2} {unit:<3}{peer:>6.2} {unit:<3}{ratio:>5.2} {goal:>6.2}{met}"
+            "{name:<48} {ours:>7.2} {unit:<4}{peer:>7.2} {unit:<4}{ratio:>6.2} {goal:>6.2}{met}"
         );
         json.push(serde_json::json!({
             "row": name, "goal": goal, "unit": unit, "sampan": ours, "peer": peer, "ratio": ratio,

@@ -6,6 +6,7 @@
 
 mod archives;
 mod attacks;
+mod console;
 mod containers;
 mod crashes;
 mod debian;
@@ -16,6 +17,7 @@ mod guest;
 mod images;
 mod lock;
 mod mistakes;
+mod network;
 mod oracle;
 mod output;
 mod templates;

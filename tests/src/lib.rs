@@ -6,13 +6,17 @@ mod environment;
 mod machine;
 pub mod measure;
 mod mirror;
+mod network;
 mod process;
 mod server;
+mod terminal;
 mod tree;
 
 pub use environment::TestEnvironment;
 pub use machine::{processes, processes_below};
 pub use mirror::{CachingMirror, apt_mirror};
+pub use network::HostNetwork;
 pub use process::{Background, Ran, deadline_of, wait_until};
 pub use server::Server;
+pub use terminal::Terminal;
 pub use tree::Tree;

@@ -37,11 +37,16 @@ pub fn run(shell: &Shell, arguments: &[&str]) -> Result {
     let host = host(shell)?;
     let directory = workspace().join("target/fuzz");
     {
+        // Not `--bins`: what is no target has no libFuzzer in it to report to.
+        let bins: Vec<String> = targets
+            .iter()
+            .flat_map(|target| ["--bin".to_owned(), target.clone()])
+            .collect();
         let _flags = shell.push_env("RUSTFLAGS", INSTRUMENTATION);
         // With --target, so that build scripts and macros are not instrumented.
         cmd!(
             shell,
-            "cargo build --release --bins --manifest-path fuzz/Cargo.toml --target {host} --target-dir {directory}"
+            "cargo build --release {bins...} --manifest-path fuzz/Cargo.toml --target {host} --target-dir {directory}"
         )
         .run()?;
     }

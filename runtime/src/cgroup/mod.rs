@@ -5,10 +5,14 @@
 //! directory's tree (delegation: the directory and three of its files are its own, the limits are
 //! not) and does not see the others.
 
+mod devices;
+mod freezer;
 mod hierarchies;
 mod keys;
+mod limits;
 mod sandboxes;
 mod tree;
+mod usage;
 
 use std::fs;
 use std::io;
@@ -22,8 +26,10 @@ use nix::sys::stat::fstat;
 use nix::unistd::{Gid, Uid, chown, geteuid};
 
 pub(crate) use hierarchies::Hierarchies;
-pub(crate) use keys::Version;
+pub(crate) use keys::{Version, Wanted};
+pub(crate) use limits::Line;
 pub(crate) use sandboxes::{SandboxCgroup, can_limit};
+pub use usage::{LimitsInForce, Usage};
 
 use crate::error::{Error, Result, Tried};
 use crate::sys::pidfd;
@@ -40,21 +46,6 @@ const DESCENDANTS: &str = "4096";
 
 /// The cgroup in the guest's tree for commands run from outside.
 const EXEC_LEAF: &str = "sampan-exec";
-
-/// Making any node; null, zero, full, random, urandom; tty, console, ptmx; and pseudo-terminals.
-const USUAL_DEVICES: [&str; 11] = [
-    "c *:* m",
-    "b *:* m",
-    "c 1:3 rwm",
-    "c 1:5 rwm",
-    "c 1:7 rwm",
-    "c 1:8 rwm",
-    "c 1:9 rwm",
-    "c 5:0 rwm",
-    "c 5:1 rwm",
-    "c 5:2 rwm",
-    "c 136:* rwm",
-];
 
 /// Limits of a group of processes; `None` is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -198,56 +189,6 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Sets a key of one version's vocabulary on the hierarchy that has its controller.
-    pub(crate) fn set(&self, version: Version, key: &str, value: &str) -> Result<()> {
-        for (root, key, value) in keys::translate(&self.hierarchies, version, key, value)? {
-            let file = root.join(&self.name).join(&key);
-            fs::write(&file, &value).map_err(|e| {
-                let wrong = e.raw_os_error() == Some(libc::EINVAL);
-                let error = Error::os(
-                    format!("could not write \"{value}\" to {}", file.display()),
-                    e,
-                );
-                if wrong {
-                    error.with_hint(format!("the kernel does not accept this value for {key}"))
-                } else {
-                    error
-                }
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Lets a guest whose root is the host's make any device node but open only the usual ones, as
-    /// LXC does. On hosts with the version 1 controller; version 2 wants a BPF program for that.
-    pub(crate) fn allow_usual_devices(&self) -> Result<()> {
-        if !matches!(self.hierarchies.find("devices"), Some((_, Version::One))) {
-            return Ok(());
-        }
-        self.set(Version::One, "devices.deny", "a")?;
-        for rule in USUAL_DEVICES {
-            self.set(Version::One, "devices.allow", rule)?;
-        }
-        Ok(())
-    }
-
-    /// Memory used, and its limit if there is one, in bytes.
-    pub(crate) fn memory(&self) -> (Option<u64>, Option<u64>) {
-        let Some((root, version)) = self.hierarchies.find("memory") else {
-            return (None, None);
-        };
-        let (now, limit) = match version {
-            Version::One => ("memory.usage_in_bytes", "memory.limit_in_bytes"),
-            Version::Two => ("memory.current", "memory.max"),
-        };
-        let read = |file: &str| -> Option<u64> {
-            let text = fs::read_to_string(root.join(&self.name).join(file)).ok()?;
-            text.trim().parse().ok()
-        };
-        // Version 1 says "no limit" with the largest multiple of a page.
-        (read(now), read(limit).filter(|limit| *limit < 1 << 62))
-    }
-
     /// Kills every process in it, and waits until they are gone.
     pub(crate) fn kill(&self) -> Result<()> {
         self.kill_within(GONE_TIMEOUT)
@@ -258,6 +199,7 @@ impl Cgroup {
         let mut pause = Duration::from_micros(200);
         loop {
             let alive = self.kill_once();
+            self.thaw_version_1();
             if matches!(alive, Ok(0)) {
                 return Ok(());
             }

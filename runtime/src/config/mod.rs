@@ -3,15 +3,33 @@
 //! [`ConfigFile`] is the text, whose comments and order survive editing; [`Settings`] is what it
 //! means. Every `lxc.*` key is obeyed or refused, never ignored in silence.
 
+mod counting;
 mod default;
+mod edit;
+mod effective;
 mod file;
+pub mod keys;
 mod legacy;
+mod mount_options;
 mod mounts;
+mod networks;
 mod settings;
 mod values;
 
+pub use counting::{counting, values_of};
 pub use default::{NewConfig, default_config};
+pub(crate) use edit::new_problems;
+pub use effective::{Assignment, effective};
 pub use file::{ConfigFile, Line};
-pub use mounts::{Create, MountEntry, ProcMount, SysMount};
+pub use keys::{
+    Autostart, CgroupDirectories, Console, Hook, HookKind, Hooks, Log, Namespace, Namespaces,
+    Seccomp,
+};
+pub use legacy::RENAMED;
+pub use mount_options::{Create, MountIds, MountOptions, Propagation, PropagationKind};
+pub use mounts::{MountEntry, ProcMount, SysMount, read_fstab};
+pub use networks::{
+    Gateway, HardwareAddress, IpvlanMode, MacvlanMode, Network, NetworkAddress, NetworkKind,
+};
 pub use settings::{IdMapping, Settings};
 pub use values::{Capabilities, CgroupSetting, ResourceLimit};

@@ -1,6 +1,10 @@
-//! `lxc.mount.auto` and `lxc.mount.entry`.
+//! `lxc.mount.auto`, `lxc.mount.entry` and `lxc.mount.fstab`.
 
 use std::path::{Component, Path, PathBuf};
+
+use super::file::read_text;
+use super::mount_options::MountOptions;
+use crate::error::Error;
 
 /// How `/proc` is mounted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,40 +35,21 @@ pub struct MountEntry {
     pub target: PathBuf,
     /// The file system, when it is not a bind mount.
     pub kind: Option<String>,
-    /// A bind mount of what is mounted below, too.
-    pub recursive: bool,
-    /// `MOUNT_ATTR_*` to set.
-    pub attributes: u64,
-    /// The file system's own options.
-    pub data: Vec<(String, Option<String>)>,
-    /// `create=dir` or `create=file`: make a missing mount point.
-    pub create: Option<Create>,
-    /// A failure is no error.
-    pub optional: bool,
-    /// The source is relative to the container's root.
-    pub relative: bool,
+    /// How.
+    pub options: MountOptions,
     /// `file:line` for messages.
     pub place: String,
-}
-
-/// What to make when a mount point is missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Create {
-    /// A directory.
-    Directory,
-    /// An empty file.
-    File,
 }
 
 /// File systems that a container may mount by an entry: those that show nothing of the host.
 const KINDS: [&str; 6] = ["tmpfs", "proc", "sysfs", "cgroup2", "devpts", "mqueue"];
 
 impl MountEntry {
-    /// Reads a value of `lxc.mount.entry`.
+    /// Reads a value of `lxc.mount.entry`, or a line of an fstab.
     ///
     /// # Errors
     /// What is wrong with it, as the end of a sentence.
-    pub(super) fn parse(text: &str, rootfs: &Path, place: &str) -> Result<MountEntry, String> {
+    pub fn parse(text: &str, rootfs: &Path, place: &str) -> Result<MountEntry, String> {
         let fields: Vec<String> = text.split_whitespace().map(unescape).collect();
         let (source, target, kind, options) = match &fields[..] {
             [source, target, kind] => (source, target, kind, ""),
@@ -73,52 +58,16 @@ impl MountEntry {
             }
             _ => return Err("is not \"SOURCE TARGET TYPE OPTIONS\" as in fstab".to_owned()),
         };
-        let mut entry = MountEntry {
-            source: source.clone(),
-            target: inside(target, rootfs)?,
-            kind: None,
-            recursive: false,
-            attributes: 0,
-            data: Vec::new(),
-            create: None,
-            optional: false,
-            relative: false,
-            place: place.to_owned(),
-        };
-        let mut bind = false;
-        for option in options.split(',').filter(|option| !option.is_empty()) {
-            match option {
-                "defaults" | "rw" | "suid" | "dev" | "exec" | "relatime" | "async" => {}
-                "bind" => bind = true,
-                "rbind" => {
-                    bind = true;
-                    entry.recursive = true;
-                }
-                "ro" => entry.attributes |= libc::MOUNT_ATTR_RDONLY,
-                "nosuid" => entry.attributes |= libc::MOUNT_ATTR_NOSUID,
-                "nodev" => entry.attributes |= libc::MOUNT_ATTR_NODEV,
-                "noexec" => entry.attributes |= libc::MOUNT_ATTR_NOEXEC,
-                "noatime" => entry.attributes |= libc::MOUNT_ATTR_NOATIME,
-                "nodiratime" => entry.attributes |= libc::MOUNT_ATTR_NODIRATIME,
-                "create=dir" => entry.create = Some(Create::Directory),
-                "create=file" => entry.create = Some(Create::File),
-                "optional" => entry.optional = true,
-                "relative" => entry.relative = true,
-                other => match other.split_once('=') {
-                    Some((key, value)) => entry.data.push((key.to_owned(), Some(value.to_owned()))),
-                    None => entry.data.push((other.to_owned(), None)),
-                },
-            }
+        if fields.iter().any(|field| field.contains('\0')) {
+            return Err("contains a zero byte".to_owned());
         }
-        if bind {
-            if let Some((key, _)) = entry.data.first() {
-                return Err(format!(
-                    "has the option \"{key}\", which is not supported for bind mounts"
-                ));
-            }
-            if !entry.relative && !Path::new(source).is_absolute() {
+        let target = inside(target, rootfs)?;
+        let options = MountOptions::parse(options)?;
+        let kind = if options.bind {
+            if !options.relative && !Path::new(source).is_absolute() {
                 return Err(format!("binds \"{source}\", which is not an absolute path"));
             }
+            None
         } else {
             if !KINDS.contains(&kind.as_str()) {
                 return Err(format!(
@@ -126,10 +75,35 @@ impl MountEntry {
                     KINDS.join(", ")
                 ));
             }
-            entry.kind = Some(kind.clone());
-        }
-        Ok(entry)
+            Some(kind.clone())
+        };
+        Ok(MountEntry {
+            source: source.clone(),
+            target,
+            kind,
+            options,
+            place: place.to_owned(),
+        })
     }
+}
+
+/// Reads the file of `lxc.mount.fstab`.
+///
+/// # Errors
+/// It cannot be read, or one of its lines is wrong: which, and why.
+pub fn read_fstab(path: &Path, rootfs: &Path) -> Result<Vec<MountEntry>, Error> {
+    let failed = |error: Error| error.wrap("could not read the lxc.mount.fstab");
+    let text = read_text(path).map_err(failed)?;
+    text.lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line.trim()))
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        .map(|(number, line)| {
+            let place = format!("{}:{number}", path.display());
+            MountEntry::parse(line, rootfs, &place)
+                .map_err(|what| Error::user(format!("{place}: \"{line}\" {what}")))
+        })
+        .collect()
 }
 
 /// The target relative to the container's root. As for LXC an absolute one must lie in the rootfs.
@@ -169,6 +143,7 @@ fn unescape(field: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::mount_options::Create;
     use super::*;
 
     fn parse(text: &str) -> Result<MountEntry, String> {
@@ -182,16 +157,17 @@ mod tests {
         assert_eq!(entry.source, "/srv/my data");
         assert_eq!(entry.target, Path::new("srv/data"));
         assert_eq!(entry.kind, None);
-        assert_eq!(entry.attributes, libc::MOUNT_ATTR_RDONLY);
-        assert_eq!(entry.create, Some(Create::Directory));
-        assert!(entry.optional);
+        assert_eq!(entry.options.attributes, libc::MOUNT_ATTR_RDONLY);
+        assert_eq!(entry.options.create, Some(Create::Directory));
+        assert!(entry.options.optional);
     }
 
     #[test]
     fn a_file_system_keeps_its_own_options() {
         let entry = parse("tmpfs /srv/web/rootfs/run tmpfs nosuid,size=10m").unwrap();
         assert_eq!(entry.target, Path::new("run"));
-        assert_eq!(entry.data, [("size".to_owned(), Some("10m".to_owned()))]);
+        let data = [("size".to_owned(), Some("10m".to_owned()))];
+        assert_eq!(entry.options.data, data);
     }
 
     #[test]
@@ -208,6 +184,33 @@ mod tests {
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_fstab_is_read_and_its_errors_name_file_and_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fstab");
+        std::fs::write(
+            &path,
+            "# mine\n\n  /srv srv none bind 0 0\ntmpfs /r/run tmpfs rw\n",
+        )
+        .unwrap();
+        let entries = read_fstab(&path, Path::new("/r")).unwrap();
+        assert_eq!(entries.len(), 2);
+        assert_eq!(entries[1].target, Path::new("run"));
+        std::fs::write(&path, "/srv srv none bind\n/a b ext4 rw\n").unwrap();
+        let text = read_fstab(&path, Path::new("/r")).unwrap_err().chain();
+        assert!(
+            text.contains("fstab:2: \"/a b ext4 rw\" has the file system \"ext4\""),
+            "{text}"
+        );
+        let text = read_fstab(&dir.path().join("gone"), Path::new("/r"))
+            .unwrap_err()
+            .chain();
+        assert!(
+            text.contains("lxc.mount.fstab") && text.contains("No such file"),
+            "{text}"
+        );
     }
 
     proptest::proptest! {

@@ -1,13 +1,16 @@
 //! What a config file means.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::file::{ConfigFile, Line};
-use super::legacy::modernise;
-use super::mounts::{MountEntry, ProcMount, SysMount};
-use super::values::{
-    Capabilities, CgroupSetting, ResourceLimit, capability, flag, resource_limit, signal,
+use super::effective::{Assignment, effective};
+use super::file::ConfigFile;
+use super::keys::{
+    self, Autostart, CgroupDirectories, Console, DEV_BYTES, Hooks, INIT, Log, Namespaces, Seccomp,
 };
+use super::mount_options::MountIds;
+use super::mounts::{MountEntry, ProcMount, SysMount, read_fstab};
+use super::networks::{Network, NetworkKind};
+use super::values::{Capabilities, CgroupSetting, ResourceLimit};
 use crate::error::{Error, Result};
 
 /// A container's settings, checked.
@@ -57,6 +60,56 @@ pub struct Settings {
     pub limits: Vec<ResourceLimit>,
     /// `lxc.no_new_privs`.
     pub no_new_privileges: bool,
+    /// `lxc.rootfs.mount`.
+    pub rootfs_mount: Option<PathBuf>,
+    /// `lxc.rootfs.managed`.
+    pub rootfs_managed: bool,
+    /// `lxc.mount.fstab`.
+    pub fstab: Option<PathBuf>,
+    /// `lxc.net.*`, by number.
+    pub networks: Vec<Network>,
+    /// `lxc.namespace.*`.
+    pub namespaces: Namespaces,
+    /// `lxc.cgroup.dir*`.
+    pub cgroup_directories: CgroupDirectories,
+    /// `lxc.cgroup.relative`.
+    pub cgroup_relative: bool,
+    /// `lxc.sysctl.*`: names with dots, and values.
+    pub sysctls: Vec<(String, String)>,
+    /// `lxc.proc.*`: names of files in /proc/PID, and values.
+    pub proc_files: Vec<(String, String)>,
+    /// `lxc.sched.core`.
+    pub core_scheduling: bool,
+    /// `lxc.seccomp.*`.
+    pub seccomp: Seccomp,
+    /// `lxc.selinux.context`.
+    pub selinux_context: Option<String>,
+    /// `lxc.autodev.tmpfs.size`, in bytes.
+    pub autodev_bytes: u64,
+    /// `lxc.console.*` (but for the log file) and `lxc.tty.dir`.
+    pub console: Console,
+    /// `lxc.init.uid`.
+    pub init_uid: u32,
+    /// `lxc.init.gid`.
+    pub init_gid: u32,
+    /// `lxc.init.groups`.
+    pub init_groups: Vec<u32>,
+    /// `lxc.execute.cmd`; empty if there is none.
+    pub execute: Vec<String>,
+    /// `lxc.signal.stop`.
+    pub stop_signal: Option<i32>,
+    /// `lxc.hook.*`.
+    pub hooks: Hooks,
+    /// `lxc.start.*` and `lxc.group`.
+    pub autostart: Autostart,
+    /// `lxc.ephemeral`.
+    pub ephemeral: bool,
+    /// `lxc.monitor.unshare`.
+    pub monitor_unshare: bool,
+    /// `lxc.monitor.signal.pdeath`; 0 is none.
+    pub death_signal: i32,
+    /// `lxc.log.*`.
+    pub log: Log,
 }
 
 /// One line of `lxc.idmap`.
@@ -71,22 +124,16 @@ pub struct IdMapping {
 }
 
 impl Settings {
-    /// Understands a config file.
+    /// Understands a config file, and those it includes.
     ///
     /// # Errors
     /// The first line that is wrong or not supported, with its place.
     pub fn of(file: &ConfigFile) -> Result<Settings> {
-        let mut reader = Reader {
-            file,
-            settings: Settings::empty(),
-            drop: Vec::new(),
-            keep: None,
-            entries: Vec::new(),
-        };
-        for line in modernise(file.lines()) {
-            reader.line(&line)?;
+        let (settings, problems) = read(file);
+        match problems.into_iter().next() {
+            Some(problem) => Err(problem.into()),
+            None => Ok(settings),
         }
-        reader.finish()
     }
 
     /// Whether the guest's root is the host's root.
@@ -98,6 +145,16 @@ impl Settings {
     pub fn root_ids(&self) -> (u32, u32) {
         let root = |map: &[IdMapping]| map.iter().find(|m| m.inside == 0).map_or(0, |m| m.host);
         (root(&self.user_map), root(&self.group_map))
+    }
+
+    /// All mounts, in order: those of the fstab, which is read now, before the entries.
+    pub(crate) fn all_mounts(&self) -> Result<Vec<MountEntry>> {
+        let mut mounts = match &self.fstab {
+            Some(path) => read_fstab(path, &self.rootfs)?,
+            None => Vec::new(),
+        };
+        mounts.extend(self.mounts.iter().cloned());
+        Ok(mounts)
     }
 
     fn empty() -> Settings {
@@ -117,321 +174,210 @@ impl Settings {
             ttys: 0,
             ptys: 1024,
             console_log: None,
-            init: vec!["/sbin/init".to_owned()],
+            init: vec![INIT.to_owned()],
             init_directory: None,
             environment: Vec::new(),
             halt_signal: None,
             reboot_signal: None,
             limits: Vec::new(),
             no_new_privileges: false,
+            rootfs_mount: None,
+            rootfs_managed: true,
+            fstab: None,
+            networks: Vec::new(),
+            namespaces: Namespaces::default(),
+            cgroup_directories: CgroupDirectories::default(),
+            cgroup_relative: false,
+            sysctls: Vec::new(),
+            proc_files: Vec::new(),
+            core_scheduling: false,
+            seccomp: Seccomp::default(),
+            selinux_context: None,
+            autodev_bytes: DEV_BYTES,
+            console: Console::default(),
+            init_uid: 0,
+            init_gid: 0,
+            init_groups: Vec::new(),
+            execute: Vec::new(),
+            stop_signal: None,
+            hooks: Hooks::default(),
+            autostart: Autostart::default(),
+            ephemeral: false,
+            monitor_unshare: false,
+            death_signal: libc::SIGKILL,
+            log: Log::default(),
         }
     }
 }
 
-struct Reader<'a> {
-    file: &'a ConfigFile,
-    settings: Settings,
-    drop: Vec<u32>,
-    keep: Option<Vec<u32>>,
-    entries: Vec<Line>,
+/// Settings while lines are being read.
+pub(super) struct Draft {
+    pub(super) settings: Settings,
+    pub(super) drop: Vec<u32>,
+    pub(super) keep: Option<Vec<u32>>,
+    pub(super) entries: Vec<Assignment>,
 }
 
-impl Reader<'_> {
-    fn line(&mut self, line: &Line) -> Result<()> {
-        let value = line.value.as_str();
-        let s = &mut self.settings;
-        let wrong = |what: &str| error(self.file, line, &format!("= {value} {what}"));
-        let refused = |what: &str| error(self.file, line, what);
-        let number = || value.parse::<u32>().map_err(|_| wrong("is not a number"));
-        let boolean = || flag(value).ok_or_else(|| wrong("is neither 0 nor 1"));
-        let a_signal = || signal(value).ok_or_else(|| wrong("is not a signal"));
-        // A key whose only accepted values change nothing here.
-        let only = |accepted: &[&str]| {
-            if accepted.contains(&value) {
-                Ok(())
-            } else {
-                Err(wrong("is not supported"))
-            }
-        };
-        if let Some(key) = line.key.strip_prefix("lxc.cgroup2.") {
-            return self.cgroup(true, key, line);
-        }
-        if let Some(key) = line.key.strip_prefix("lxc.cgroup.") {
-            return self.cgroup(false, key, line);
-        }
-        if let Some(name) = line.key.strip_prefix("lxc.prlimit.") {
-            s.limits.retain(|limit| limit.name != name);
-            if !value.is_empty() {
-                let limit = resource_limit(name, value)
-                    .ok_or_else(|| wrong("is not a limit of getrlimit(2)"))?;
-                s.limits.push(limit);
-            }
-            return Ok(());
-        }
-        if let Some(rest) = line.key.strip_prefix("lxc.net.") {
-            let (_, name) = rest.split_once('.').unwrap_or((rest, ""));
-            return match (name, value) {
-                ("type", "empty") => Ok(()),
-                ("type", _) => Err(wrong("is not supported yet; only \"empty\" is")),
-                ("flags", "up") => Ok(()),
-                _ => Err(refused("is not supported for a network of type empty")),
-            };
-        }
-        match line.key.as_str() {
-            "lxc.uts.name" => {
-                if value.len() > 64 {
-                    return Err(wrong("is longer than the 64 bytes of a host name"));
-                }
-                s.host_name = (!value.is_empty()).then(|| value.to_owned());
-            }
-            "lxc.arch" => only(SAME_ARCHITECTURE).map_err(|_| {
-                wrong("is not the architecture of this machine; others are not supported")
-            })?,
-            "lxc.rootfs.path" => {
-                let path = match value.split_once(':') {
-                    Some(("dir", path)) => path,
-                    Some((kind, _)) if !kind.contains('/') => {
-                        return Err(wrong("is not a directory; only dir:PATH is supported"));
-                    }
-                    _ => value,
-                };
-                if !Path::new(path).is_absolute() {
-                    return Err(wrong("is not an absolute path"));
-                }
-                s.rootfs = PathBuf::from(path);
-            }
-            "lxc.rootfs.options" => {
-                for option in value.split(',').filter(|option| !option.is_empty()) {
-                    match option {
-                        "idmap=container" => s.rootfs_mapped = true,
-                        "ro" => s.rootfs_read_only = true,
-                        "rw" => s.rootfs_read_only = false,
-                        _ => return Err(wrong("has an option that is not supported")),
-                    }
-                }
-            }
-            "lxc.idmap" => self.id_map(line)?,
-            "lxc.mount.auto" => self.mount_auto(line)?,
-            "lxc.mount.entry" if value.is_empty() => self.entries.clear(),
-            // They need the rootfs, which may come later.
-            "lxc.mount.entry" => self.entries.push(line.clone()),
-            "lxc.cap.drop" | "lxc.cap.keep" => {
-                let mut numbers = Vec::new();
-                for word in value.split_whitespace().filter(|word| *word != "none") {
-                    numbers.push(
-                        capability(word).ok_or_else(|| {
-                            wrong(&format!("names the unknown capability {word}"))
-                        })?,
-                    );
-                }
-                match (line.key.ends_with("drop"), value.is_empty()) {
-                    (true, true) => self.drop.clear(),
-                    (true, false) => self.drop.extend(numbers),
-                    (false, true) => self.keep = None,
-                    (false, false) => self.keep.get_or_insert_default().extend(numbers),
-                }
-            }
-            "lxc.autodev" => s.autodev = boolean()?,
-            "lxc.tty.max" => {
-                s.ttys = number()?;
-                if s.ttys > 16 {
-                    return Err(wrong("is more than the 16 terminals supported"));
-                }
-            }
-            "lxc.pty.max" => s.ptys = number()?,
-            "lxc.console.logfile" => {
-                s.console_log = (!value.is_empty()).then(|| PathBuf::from(value));
-                if s.console_log
-                    .as_ref()
-                    .is_some_and(|path| path.is_relative())
-                {
-                    return Err(wrong("is not an absolute path"));
-                }
-            }
-            "lxc.init.cmd" => {
-                let words: Vec<String> = value.split_whitespace().map(str::to_owned).collect();
-                if words.first().is_none_or(|word| !word.starts_with('/')) {
-                    return Err(wrong("does not begin with an absolute path"));
-                }
-                s.init = words;
-            }
-            "lxc.init.cwd" => s.init_directory = (!value.is_empty()).then(|| PathBuf::from(value)),
-            "lxc.environment" if value.is_empty() => s.environment.clear(),
-            "lxc.environment" => match value.split_once('=') {
-                Some((key, text)) if !key.is_empty() => {
-                    s.environment.push((key.to_owned(), text.to_owned()));
-                }
-                _ => return Err(wrong("is not KEY=VALUE")),
-            },
-            "lxc.signal.halt" => s.halt_signal = Some(a_signal()?),
-            "lxc.signal.reboot" => s.reboot_signal = Some(a_signal()?),
-            "lxc.signal.stop" => {
-                if a_signal()? != libc::SIGKILL {
-                    return Err(wrong("is not supported; only SIGKILL is"));
-                }
-            }
-            "lxc.no_new_privs" => s.no_new_privileges = boolean()?,
-            // Truly without effect: where LXC assembles the rootfs on the host (here nobody sees
-            // that), what its tools record, and defaults said aloud.
-            "lxc.rootfs.mount" | "lxc.log.level" | "lxc.log.file" | "lxc.group" => {}
-            "lxc.start.auto" | "lxc.ephemeral" | "lxc.log.syslog" | "lxc.monitor.unshare" => {
-                only(&["", "0"])?;
-            }
-            "lxc.rootfs.managed" => only(&["1"])?,
-            "lxc.hook.version" => only(&["0", "1"])?,
-            "lxc.tty.dir" | "lxc.mount.fstab" | "lxc.seccomp.profile" | "lxc.selinux.context" => {
-                only(&[""])?;
-            }
-            "lxc.console.path" => only(&["", "none"])?,
-            "lxc.apparmor.profile"
-            | "lxc.apparmor.allow_nesting"
-            | "lxc.apparmor.allow_incomplete" => {
-                if value != "unconfined" && apparmor_is_enabled() {
-                    return Err(wrong("is not supported yet; only \"unconfined\" is"));
-                }
-            }
-            "lxc.include" => {
-                return Err(refused(
-                    "is not supported; copy the lines of that file here",
-                ));
-            }
-            key if key.starts_with("sampan.") => {}
-            _ => return Err(refused("is not supported")),
-        }
-        Ok(())
-    }
+/// Why a config cannot be obeyed: one line, or something missing.
+#[derive(Debug)]
+pub(super) struct Problem {
+    /// `file:line`, or only the file.
+    pub(super) place: String,
+    /// The key and what is wrong with it.
+    pub(super) what: String,
+    hint: Option<String>,
+}
 
-    fn cgroup(&mut self, version_2: bool, key: &str, line: &Line) -> Result<()> {
-        if ["dir", "relative"].contains(&key) || key.starts_with("dir.") {
-            return Err(error(self.file, line, "is not supported"));
-        }
-        self.settings.cgroup.push(CgroupSetting {
-            version_2,
-            key: key.to_owned(),
-            value: line.value.clone(),
-            place: place(self.file, line),
+/// Reads all that can be read, and says what cannot.
+pub(super) fn read(file: &ConfigFile) -> (Settings, Vec<Problem>) {
+    let mut draft = Draft {
+        settings: Settings::empty(),
+        drop: Vec::new(),
+        keep: None,
+        entries: Vec::new(),
+    };
+    let mut problems = Vec::new();
+    let lines = effective(file).unwrap_or_else(|error| {
+        problems.push(Problem {
+            place: String::new(),
+            what: error.chain(),
+            hint: error.hint().map(str::to_owned),
         });
-        Ok(())
+        Vec::new()
+    });
+    if problems.is_empty() {
+        for line in lines {
+            problems.extend(draft.line(&line).err());
+        }
+        draft.mounts(&mut problems);
+        draft.networks(&mut problems);
+        // Of what could not be read nothing is known.
+        if problems.is_empty() {
+            problems.extend(draft.whole().map_err(|what| whole(file, what)).err());
+        }
     }
+    (draft.settings, problems)
+}
 
-    fn id_map(&mut self, line: &Line) -> Result<()> {
-        if line.value.is_empty() {
-            self.settings.user_map.clear();
-            self.settings.group_map.clear();
+impl Draft {
+    fn line(&mut self, line: &Assignment) -> Result<(), Problem> {
+        // What sampan notes down for itself.
+        if line.key.starts_with("sampan.") {
             return Ok(());
         }
-        let words: Vec<&str> = line.value.split_whitespace().collect();
-        let wrong = || {
-            let what = format!("= {} is not \"u|g|b INSIDE HOST COUNT\"", line.value);
-            error(self.file, line, &what)
+        let Some(key) = keys::find(&line.key) else {
+            let mut problem = Problem::of(line, "is not supported: there is no such key");
+            problem.hint = Some(match keys::nearest_to(&line.key).as_slice() {
+                [] => "docs/config.md lists the keys".to_owned(),
+                near => format!("did you mean {}?", near.join(" or ")),
+            });
+            return Err(problem);
         };
-        let [which, inside, host, count] = words[..] else {
-            return Err(wrong());
-        };
-        let number = |word: &str| word.parse::<u32>().map_err(|_| wrong());
-        let mapping = IdMapping {
-            inside: number(inside)?,
-            host: number(host)?,
-            count: number(count)?,
-        };
-        let fits = |start: u32| start.checked_add(mapping.count).is_some();
-        if mapping.count == 0 || !fits(mapping.inside) || !fits(mapping.host) {
-            return Err(wrong());
-        }
-        match which {
-            "u" => self.settings.user_map.push(mapping),
-            "g" => self.settings.group_map.push(mapping),
-            "b" => {
-                self.settings.user_map.push(mapping);
-                self.settings.group_map.push(mapping);
-            }
-            _ => return Err(wrong()),
-        }
-        Ok(())
+        key.apply(self, line)
+            .map_err(|what| Problem::of(line, &what))
     }
 
-    fn mount_auto(&mut self, line: &Line) -> Result<()> {
-        let s = &mut self.settings;
-        if line.value.is_empty() {
-            (s.proc, s.sys) = (None, None);
-        }
-        for word in line.value.split_whitespace() {
-            match word {
-                "proc" | "proc:mixed" => s.proc = Some(ProcMount::Mixed),
-                "proc:rw" => s.proc = Some(ProcMount::ReadWrite),
-                "sys" | "sys:mixed" => s.sys = Some(SysMount::Mixed),
-                "sys:ro" => s.sys = Some(SysMount::ReadOnly),
-                "sys:rw" => s.sys = Some(SysMount::ReadWrite),
-                // The guest always gets its own writable cgroup2 tree at /sys/fs/cgroup.
-                "cgroup" | "cgroup:mixed" | "cgroup:rw" | "cgroup:mixed:force"
-                | "cgroup:rw:force" => {}
-                _ => {
-                    let what = format!("= {word} is not supported");
-                    return Err(error(self.file, line, &what));
+    /// The mount entries, for which the rootfs must be known.
+    fn mounts(&mut self, problems: &mut Vec<Problem>) {
+        for line in &self.entries {
+            match MountEntry::parse(&line.value, &self.settings.rootfs, &line.place()) {
+                Ok(entry) => self.settings.mounts.push(entry),
+                Err(what) => {
+                    problems.push(Problem::of(line, &format!("= {} {what}", line.value)));
                 }
             }
         }
-        Ok(())
     }
 
-    fn finish(mut self) -> Result<Settings> {
-        let file = self.file.path().display();
+    fn networks(&self, problems: &mut Vec<Problem>) {
+        for network in &self.settings.networks {
+            if let Err(what) = complete(network) {
+                problems.push(Problem {
+                    place: network.place.clone(),
+                    what: format!("lxc.net.{} {what}", network.number),
+                    hint: None,
+                });
+            }
+        }
+    }
+
+    /// What can only be said when all lines are known.
+    fn whole(&mut self) -> Result<(), &'static str> {
         let s = &mut self.settings;
         if s.rootfs.as_os_str().is_empty() {
-            return Err(Error::user(format!("{file}: lxc.rootfs.path is missing")));
+            return Err("lxc.rootfs.path is missing");
         }
-        for line in &self.entries {
-            let entry = MountEntry::parse(&line.value, &s.rootfs, &place(self.file, line))
-                .map_err(|what| error(self.file, line, &format!("= {} {what}", line.value)))?;
-            s.mounts.push(entry);
-        }
-        s.capabilities = match self.keep {
-            Some(_) if !self.drop.is_empty() => {
-                return Err(Error::user(format!(
-                    "{file}: lxc.cap.drop and lxc.cap.keep exclude each other"
-                )));
+        let drop = std::mem::take(&mut self.drop);
+        s.capabilities = match self.keep.take() {
+            Some(_) if !drop.is_empty() => {
+                return Err("lxc.cap.drop and lxc.cap.keep exclude each other");
             }
             Some(keep) => Capabilities::Keep(keep),
-            None => Capabilities::Drop(self.drop),
+            None => Capabilities::Drop(drop),
         };
         let has_root = |map: &[IdMapping]| map.iter().any(|m| m.inside == 0);
         let mapped = !s.user_map.is_empty() || !s.group_map.is_empty();
         if mapped && !(has_root(&s.user_map) && has_root(&s.group_map)) {
-            return Err(Error::user(format!(
-                "{file}: lxc.idmap must map id 0 for users (u) and for groups (g)"
-            )));
+            return Err("lxc.idmap must map id 0 for users (u) and for groups (g)");
+        }
+        let mapped_mount = |entry: &MountEntry| entry.options.id_map == Some(MountIds::Container);
+        if s.user_map.is_empty() && s.mounts.iter().any(mapped_mount) {
+            return Err("lxc.mount.entry has idmap=container, but there is no lxc.idmap");
         }
         if s.rootfs_mapped && s.user_map.is_empty() {
-            return Err(Error::user(format!(
-                "{file}: lxc.rootfs.options has idmap=container, but there is no lxc.idmap"
-            )));
+            return Err("lxc.rootfs.options has idmap=container, but there is no lxc.idmap");
         }
-        Ok(self.settings)
+        Ok(())
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-const SAME_ARCHITECTURE: &[&str] = &["x86_64", "amd64", "linux64"];
-#[cfg(target_arch = "aarch64")]
-const SAME_ARCHITECTURE: &[&str] = &["aarch64", "arm64", "linux64"];
-
-fn apparmor_is_enabled() -> bool {
-    std::fs::read_to_string("/sys/module/apparmor/parameters/enabled")
-        .is_ok_and(|text| text.starts_with('Y'))
+/// Whether a network has what its kind needs.
+fn complete(network: &Network) -> Result<(), &'static str> {
+    match network.kind {
+        NetworkKind::Empty | NetworkKind::Veth => Ok(()),
+        NetworkKind::Vlan if network.vlan.is_none() => Err("is a vlan without vlan.id"),
+        _ if network.link.is_none() => Err("needs a link, the host's interface"),
+        _ => Ok(()),
+    }
 }
 
-fn place(file: &ConfigFile, line: &Line) -> String {
-    format!("{}:{}", file.path().display(), line.number)
+impl Problem {
+    fn of(line: &Assignment, what: &str) -> Problem {
+        Problem {
+            place: line.place(),
+            what: format!("{} {what}", line.key),
+            hint: None,
+        }
+    }
 }
 
-fn error(file: &ConfigFile, line: &Line, what: &str) -> Error {
-    Error::user(format!("{}: {} {what}", place(file, line), line.key))
+fn whole(file: &ConfigFile, what: &str) -> Problem {
+    Problem {
+        place: file.path().display().to_string(),
+        what: what.to_owned(),
+        hint: None,
+    }
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Error {
+        let error = Error::user(if problem.place.is_empty() {
+            problem.what
+        } else {
+            format!("{}: {}", problem.place, problem.what)
+        });
+        match problem.hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::path::Path;
 
     fn read(text: &str) -> Result<Settings> {
         let text = format!("lxc.rootfs.path = dir:/srv/rootfs\n{text}");
@@ -470,12 +416,29 @@ mod tests {
     }
 
     #[test]
-    fn a_handbook_config_says_which_line_is_not_supported_yet() {
-        let error = read("lxc.utsname = testlxc\nlxc.network.type = veth\n").unwrap_err();
+    fn the_handbooks_network_is_understood() {
+        let settings = read(
+            "lxc.utsname = testlxc\nlxc.network.type = veth\nlxc.network.flags = up\n\
+             lxc.network.link = br0\nlxc.network.hwaddr = 4a:49:43:49:79:20\n",
+        )
+        .unwrap();
+        let network = &settings.networks[0];
+        assert_eq!((network.kind, network.up), (NetworkKind::Veth, true));
+        assert_eq!(network.link.as_deref(), Some("br0"));
+        let address = network.hardware.unwrap().filled(0);
+        assert_eq!(address, [0x4a, 0x49, 0x43, 0x49, 0x79, 0x20]);
+    }
+
+    #[test]
+    fn a_network_without_what_its_kind_needs_is_refused() {
+        let error = read("lxc.net.3.type = macvlan\n").unwrap_err().chain();
         assert_eq!(
-            error.chain(),
-            "/x/config:3: lxc.net.0.type = veth is not supported yet; only \"empty\" is"
+            error,
+            "/x/config:2: lxc.net.3 needs a link, the host's interface"
         );
+        assert!(read("lxc.net.0.type = vlan\nlxc.net.0.link = eth0\n").is_err());
+        let settings = read("lxc.net.0.type = vlan\nlxc.net =\n").unwrap();
+        assert!(settings.networks.is_empty());
     }
 
     proptest! {

@@ -154,15 +154,6 @@ pub(super) fn resource_limit(name: &str, value: &str) -> Option<ResourceLimit> {
     })
 }
 
-/// `0` or `1`.
-pub(super) fn flag(value: &str) -> Option<bool> {
-    match value {
-        "0" => Some(false),
-        "1" => Some(true),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,15 +15,14 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use self::terminal::Session;
-use crate::container::{Container, must_be_root};
+use crate::container::{Container, State, must_be_root};
 use crate::error::{Error, Reason, Result, Tried};
 use crate::init::{add_privileges, last_capability};
 use crate::sandbox::c_string;
 use crate::sandbox::in_root::{DEFAULT_PATH, program_of};
+use crate::signals::Signals;
 use crate::sys::pidfd::{self, Ended};
 use crate::sys::plan::{Plan, Step};
 use crate::sys::seccomp::{Filter, program};
@@ -34,7 +33,7 @@ use crate::sys::spawn::{Patience, Running, StartFailure, spawn};
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A command to run in a container.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct ExecRequest {
     /// The command, looked for in PATH inside, and its arguments.
     pub argv: Vec<OsString>,
@@ -79,11 +78,23 @@ impl Container {
     fn init(&self) -> Result<Init> {
         let mut client = self.client()?;
         let status = client.status()?;
-        let pid = status.init_pid;
+        let Some(pid) = status.init_pid else {
+            return Err(Error::environment(format!(
+                "container \"{}\" is between two starts",
+                self.name()
+            ))
+            .with_hint("try again; see also its console: sampan logs"));
+        };
+        if status.state == State::Frozen {
+            return Err(
+                Error::user(format!("container \"{}\" is frozen", self.name()))
+                    .with_hint(format!("thaw it: sampan unfreeze {}", self.name())),
+            );
+        }
         let pidfd = pidfd::open(pid).tried(|| format!("open a pidfd of process {pid}"))?;
         // The monitor tells a pid only while it has not reaped that process: if it still tells the
         // same one, the descriptor is of init and not of a stranger with a recycled pid.
-        if client.status()?.init_pid != pid {
+        if client.status()?.init_pid != Some(pid) {
             return Err(Error::environment(format!(
                 "container \"{}\" restarted in this moment",
                 self.name()
@@ -122,7 +133,7 @@ impl Container {
         };
         let started = child.wait_for_exec_with(Some(Patience {
             limit: START_TIMEOUT,
-            signals: signals.events.as_fd(),
+            signals: signals.as_fd(),
             ended_by: &mut || signals.ending(),
         }));
         match started {
@@ -267,65 +278,11 @@ fn environment(request: &ExecRequest, session: &Session) -> Vec<(OsString, OsStr
     variables
 }
 
-/// Signals as events while a command runs; the mask is put back afterwards.
-struct Signals {
-    events: SignalFd,
-    old: SigSet,
-}
-
-impl Signals {
-    fn new() -> Result<Signals> {
-        let what = || "set up signals".to_owned();
-        let mut mask = SigSet::empty();
-        for signal in [
-            Signal::SIGTERM,
-            Signal::SIGINT,
-            Signal::SIGHUP,
-            Signal::SIGQUIT,
-            Signal::SIGWINCH,
-        ] {
-            mask.add(signal);
-        }
-        let old = mask
-            .thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK)
-            .tried(what)?;
-        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        match SignalFd::with_flags(&mask, flags) {
-            Ok(events) => Ok(Signals { events, old }),
-            Err(e) => {
-                let _ = old.thread_set_mask();
-                Err(e).tried(what)
-            }
-        }
-    }
-}
-
-impl Signals {
-    /// Takes what has arrived: a signal that means the end, if there is one. The size of the window
-    /// is passed on when the command runs.
-    fn ending(&self) -> Option<i32> {
-        let mut ending = None;
-        while let Ok(Some(event)) = self.events.read_signal() {
-            let signal = event.ssi_signo as i32;
-            if signal != libc::SIGWINCH {
-                ending = Some(signal);
-            }
-        }
-        ending
-    }
-}
-
-impl Drop for Signals {
-    fn drop(&mut self) {
-        let _ = self.old.thread_set_mask();
-    }
-}
-
 fn wait(running: &Running, session: &mut Session, signals: &Signals) -> Result<i32> {
     loop {
         let mut fds: Vec<PollFd<'_>> = vec![
             PollFd::new(running.pidfd.as_fd(), PollFlags::POLLIN),
-            PollFd::new(signals.events.as_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
         ];
         fds.extend(session.poll_fds());
         match poll(&mut fds, PollTimeout::NONE) {
@@ -333,8 +290,7 @@ fn wait(running: &Running, session: &mut Session, signals: &Signals) -> Result<i
             Err(e) => return Err(e).tried(|| "wait for the command".to_owned()),
         }
         let ended = fds[0].any().unwrap_or(false);
-        while let Ok(Some(event)) = signals.events.read_signal() {
-            let signal = event.ssi_signo as i32;
+        while let Some(signal) = signals.next() {
             if signal == libc::SIGWINCH {
                 session.resize();
             } else {

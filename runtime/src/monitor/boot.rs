@@ -4,13 +4,20 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::terminal::Terminal;
-use crate::cgroup::{Cgroup, Version};
+use crate::cgroup::Cgroup;
 use crate::config::{IdMapping, Settings};
 use crate::container::Container;
-use crate::error::{Result, Tried};
-use crate::init::{self, Terminals};
+use crate::error::{Reason, Result, Tried};
+use crate::init::{self, Execution, Terminals};
+use crate::network::{self, Connected};
 use crate::sys::mount;
-use crate::sys::spawn::{Child, Running, set_limit, spawn};
+use crate::sys::spawn::{Child, Running, StartFailure, set_limit, spawn};
+
+/// An init that runs, and what it is connected to.
+pub(super) struct Booted {
+    pub(super) running: Running,
+    pub(super) network: Connected,
+}
 
 /// Starts init. What it made when it fails is the caller's to remove: the cgroup.
 pub(super) fn boot(
@@ -19,13 +26,14 @@ pub(super) fn boot(
     cgroup: &Cgroup,
     console: &Terminal,
     ttys: &[Terminal],
-) -> Result<Running> {
+    execution: Option<&Execution>,
+) -> Result<Booted> {
     confine(cgroup, settings)?;
     let terminals = Terminals {
         console: console.slave(),
         ttys: ttys.iter().map(Terminal::slave).collect(),
     };
-    let plan = init::plan(container.name().as_str(), settings, &terminals)?;
+    let (plan, unmapped) = init::plan(container.name().as_str(), settings, &terminals, execution)?;
     let into = cgroup.open_unified()?;
     let child = spawn(
         plan,
@@ -41,29 +49,28 @@ pub(super) fn boot(
         write_map(child.pid(), "uid_map", &settings.user_map)?;
         write_map(child.pid(), "gid_map", &settings.group_map)?;
     }
+    let network = network::connect(container.owner(), &settings.networks, child.pid())?;
     let rootfs = root_tree(settings, &child)?;
-    child.go(&[rootfs.as_fd()])?;
-    Ok(child.wait_for_exec()?)
+    let mounts = mapped(unmapped, &child)?;
+    let trees: Vec<_> = std::iter::once(&rootfs).chain(&mounts).collect();
+    child.go(&trees.iter().map(|tree| tree.as_fd()).collect::<Vec<_>>())?;
+    let running = child.wait_for_exec().map_err(|failure| match failure {
+        StartFailure::Exec(errno, error) if execution.is_some() => error.with_reason(match errno {
+            libc::ENOENT => Reason::CommandNotFound,
+            _ => Reason::CommandNotExecutable,
+        }),
+        other => crate::error::Error::from(other),
+    })?;
+    Ok(Booted { running, network })
 }
 
 /// Makes the cgroup, with its limits, and gives its inside to the guest.
 fn confine(cgroup: &Cgroup, settings: &Settings) -> Result<()> {
     cgroup.create()?;
-    if settings.privileged() {
-        cgroup.allow_usual_devices()?;
-    }
-    for setting in &settings.cgroup {
-        let version = if setting.version_2 {
-            Version::Two
-        } else {
-            Version::One
-        };
-        cgroup
-            .set(version, &setting.key, &setting.value)
-            .map_err(|error| error.wrap(format!("could not set the limit of {}", setting.place)))?;
-    }
     let (uid, gid) = settings.root_ids();
-    cgroup.delegate(uid, gid)
+    cgroup.delegate(uid, gid)?;
+    // After the delegation, whose bounds a config may change.
+    cgroup.apply(&settings.cgroup, settings.privileged())
 }
 
 /// The rootfs as a detached mount, with the ids of the child's user namespace.
@@ -84,6 +91,19 @@ fn root_tree(settings: &Settings, child: &Child) -> Result<OwnedFd> {
     let tree = mount::open_tree(&settings.rootfs, true).tried(what)?;
     mount::set_attributes(tree.as_fd(), attributes, 0).tried(what)?;
     Ok(tree)
+}
+
+/// Mounts with the ids of the child's user namespace.
+fn mapped(unmapped: Vec<init::Unmapped>, child: &Child) -> Result<Vec<OwnedFd>> {
+    if unmapped.is_empty() {
+        return Ok(Vec::new());
+    }
+    let path = format!("/proc/{}/ns/user", child.pid());
+    let user = File::open(&path).tried(|| format!("open {path}"))?;
+    unmapped
+        .into_iter()
+        .map(|mount| mount.map(user.as_fd()))
+        .collect()
 }
 
 fn write_map(pid: i32, file: &str, map: &[IdMapping]) -> Result<()> {

@@ -1,13 +1,15 @@
 //! The monitor's end of its control socket.
 
-use std::io::{ErrorKind, Read, Write};
-use std::os::fd::AsFd;
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use nix::poll::{PollFd, PollFlags};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::protocol::{Answer, Request};
 use crate::error::{Result, Tried};
+use crate::sys::rights;
 
 /// More callers than this at once are turned away, and so is a request longer than a line of ours.
 const CLIENTS: usize = 64;
@@ -23,6 +25,8 @@ struct Client {
     id: u64,
     stream: UnixStream,
     received: Vec<u8>,
+    /// The container is killed when it is closed.
+    leash: bool,
 }
 
 impl Control {
@@ -35,6 +39,22 @@ impl Control {
             clients: Vec::new(),
             next: 0,
         })
+    }
+
+    /// Takes a connection of the caller whose end is the container's.
+    pub(super) fn adopt(&mut self, stream: UnixStream) -> Result<u64> {
+        stream
+            .set_nonblocking(true)
+            .tried(|| "set up the caller's socket".to_owned())?;
+        let id = self.next;
+        self.next += 1;
+        self.clients.push(Client {
+            id,
+            stream,
+            received: Vec::new(),
+            leash: true,
+        });
+        Ok(id)
     }
 
     pub(super) fn descriptors(&self) -> impl Iterator<Item = PollFd<'_>> {
@@ -52,22 +72,42 @@ impl Control {
                     id: self.next,
                     stream,
                     received: Vec::new(),
+                    leash: false,
                 });
                 self.next += 1;
             }
         }
         let mut requests = Vec::new();
-        self.clients.retain_mut(|client| client.read(&mut requests));
+        self.clients.retain_mut(|client| {
+            let stays = client.read(&mut requests);
+            if !stays && client.leash {
+                requests.push((client.id, Request::Kill));
+            }
+            stays
+        });
         requests
     }
 
     pub(super) fn tell(&mut self, id: u64, answer: &Answer) {
+        self.tell_with(id, answer, &[]);
+    }
+
+    /// The same, with descriptors.
+    pub(super) fn tell_with(&mut self, id: u64, answer: &Answer, fds: &[BorrowedFd<'_>]) {
         self.clients
-            .retain_mut(|client| client.id != id || client.write(answer));
+            .retain_mut(|client| client.id != id || client.write(answer, fds));
+    }
+
+    /// The process of a caller, for messages.
+    pub(super) fn peer(&self, id: u64) -> i32 {
+        let client = self.clients.iter().find(|client| client.id == id);
+        client
+            .and_then(|client| getsockopt(&client.stream, PeerCredentials).ok())
+            .map_or(0, |peer| peer.pid())
     }
 
     pub(super) fn tell_all(&mut self, answer: &Answer) {
-        self.clients.retain_mut(|client| client.write(answer));
+        self.clients.retain_mut(|client| client.write(answer, &[]));
     }
 }
 
@@ -90,12 +130,12 @@ impl Client {
         self.received.len() < LINE
     }
 
-    fn write(&mut self, answer: &Answer) -> bool {
+    fn write(&mut self, answer: &Answer, fds: &[BorrowedFd<'_>]) -> bool {
         let Ok(mut line) = serde_json::to_vec(answer) else {
             return false;
         };
         line.push(b'\n');
         // A caller that does not read its few short lines is not waited for.
-        self.stream.write_all(&line).is_ok()
+        rights::send(&self.stream, &line, fds).is_ok()
     }
 }

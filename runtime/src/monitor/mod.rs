@@ -8,8 +8,18 @@ mod boot;
 pub(crate) mod client;
 mod control;
 mod halt;
+mod last_words;
+pub(crate) mod leash;
+mod log;
+pub(crate) mod policy;
 pub(crate) mod protocol;
+mod requests;
+mod run;
+mod sessions;
+mod start;
 mod terminal;
+mod viewer;
+mod watch;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -17,26 +27,30 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signalfd::SignalFd;
 
+use self::boot::Booted;
 use self::control::Control;
-use self::protocol::{Answer, Report, Request, Status};
+use self::halt::Unheard;
+use self::leash::Leash;
+use self::policy::Restarts;
+use self::protocol::{Killed, Report};
+use self::requests::Freezing;
 use self::terminal::Terminal;
 use crate::cgroup::Cgroup;
 use crate::config::Settings;
-use crate::container::{Container, check_rootfs};
+use crate::container::Container;
 use crate::containers::Directories;
-use crate::error::{Error, Reason, Result, Tried};
-use crate::sys::pidfd::{self, Ended};
+use crate::error::{Result, Tried};
+use crate::events::Change;
+use crate::init::Execution;
+use crate::network::Connected;
 use crate::sys::spawn::{Running, detach};
 
-/// How often to look whether an init that boots listens by now, in milliseconds.
-const BOOT_INTERVAL: u8 = 50;
+/// The last argument of a monitor that ends with its caller.
+pub(crate) const FOREGROUND: &str = "foreground";
 
 /// The monitor's main function, for the hidden command that
 /// [`StartOptions`](crate::StartOptions) names. `arguments` are those after the command's name.
@@ -44,7 +58,11 @@ const BOOT_INTERVAL: u8 = 50;
 /// Must be called early, before the process has threads.
 pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let [state, run, log, name] = &arguments[..] else {
+    let (arguments, foreground) = match &arguments[..] {
+        [first @ .., last] if last == FOREGROUND => (first, true),
+        all => (all, false),
+    };
+    let [state, run, log, name] = arguments else {
         eprintln!("the monitor is started by `sampan start`, not by hand");
         return ExitCode::from(2);
     };
@@ -53,20 +71,20 @@ pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         run: PathBuf::from(run),
         log: PathBuf::from(log),
     };
-    let report = match background() {
+    let report = match own_session(foreground) {
         Ok(report) => report,
         Err(error) => {
             eprintln!("{}", error.chain());
             return ExitCode::FAILURE;
         }
     };
-    let result = name
-        .to_string_lossy()
-        .parse()
-        .and_then(|name| Monitor::start(Container::new(directories, name)));
+    let result = name.to_string_lossy().parse().and_then(|name| {
+        let leash = foreground.then(Leash::take).transpose()?;
+        Monitor::start(Container::new(directories, name), leash)
+    });
     let (answer, monitor) = match result {
         Ok(monitor) => {
-            let pid = monitor.init.pid;
+            let pid = monitor.init_pid().unwrap_or_default();
             (Report::Running { pid }, Some(monitor))
         }
         Err(error) => {
@@ -89,10 +107,15 @@ pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Leaves the caller's session; returns the pipe that was standard output.
-fn background() -> Result<File> {
+/// Leaves the caller's session, and its process unless it is the caller's foreground; returns the
+/// pipe that was standard output.
+fn own_session(foreground: bool) -> Result<File> {
     let what = || "go to the background".to_owned();
-    detach().tried(what)?;
+    if foreground {
+        nix::unistd::setsid().tried(what)?;
+    } else {
+        detach().tried(what)?;
+    }
     let _ = std::io::stdout().flush();
     let report = std::io::stdout().as_fd().try_clone_to_owned().tried(what)?;
     let null = File::options().write(true).open("/dev/null").tried(what)?;
@@ -108,215 +131,47 @@ struct Monitor {
     ttys: Vec<Terminal>,
     control: Control,
     signals: SignalFd,
-    init: Running,
+    /// `None` between two starts.
+    init: Option<Running>,
+    network: Connected,
+    /// Of this init: in seconds since 1970, and by a clock that nobody sets.
     started_at: u64,
+    booted_at: Instant,
+    restarts: Restarts,
     stopping: bool,
-    /// The signal to halt, while init does not listen to it yet: it is sent again once it does.
-    unheard: Option<i32>,
+    /// Why init was killed, if this monitor did it.
+    killed: Option<Killed>,
+    unheard: Option<Unheard>,
+    frozen: bool,
+    freezing: Option<Freezing>,
+    /// Clients that wait for the guest's reboot.
+    reboot_waiters: Vec<u64>,
+    /// What runs in place of an init.
+    execution: Option<Execution>,
     /// Held until the very end.
     _lock: File,
 }
 
 impl Monitor {
-    fn start(container: Container) -> Result<Monitor> {
-        let run = container.run_directory();
-        let Some(lock) = run.lock()? else {
-            return Err(Error::user("it is already running").with_reason(Reason::Running));
-        };
-        let begun = (|| {
-            let settings = container.settings()?;
-            check_rootfs(&settings.rootfs)?;
-            // Only when they are asked for: the guest's init, not this process, gets the rest.
-            let mut mask = SigSet::empty();
-            for signal in [
-                Signal::SIGTERM,
-                Signal::SIGINT,
-                Signal::SIGHUP,
-                Signal::SIGPIPE,
-            ] {
-                mask.add(signal);
-            }
-            let what = || "set up signals".to_owned();
-            mask.thread_block().tried(what)?;
-            let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-            let signals = SignalFd::with_flags(&mask, flags).tried(what)?;
-            let control = Control::new(run.listen()?)?;
-            let owner = settings.root_ids();
-            let log = container.console_log();
-            let log = settings.console_log.as_deref().unwrap_or(&log);
-            let console = Terminal::open(owner, Some(log))?;
-            let ttys = (0..settings.ttys)
-                .map(|_| Terminal::open(owner, None))
-                .collect::<Result<Vec<_>>>()?;
-            let cgroup = container.cgroup()?;
-            Ok((settings, signals, control, console, ttys, cgroup))
-        })();
-        let (settings, signals, control, console, ttys, cgroup) = match begun {
-            Ok(begun) => begun,
-            Err(error) => {
-                let _ = run.remove();
-                return Err(error);
-            }
-        };
-        let init = match boot::boot(&container, &settings, &cgroup, &console, &ttys) {
-            Ok(init) => init,
-            Err(error) => {
-                for failed in [cgroup.kill(), cgroup.remove(), run.remove()] {
-                    if let Err(error) = failed {
-                        eprintln!("{}", error.chain());
-                    }
-                }
-                return Err(error);
-            }
-        };
-        Ok(Monitor {
-            container,
-            settings,
-            cgroup,
-            console,
-            ttys,
-            control,
-            signals,
-            init,
-            started_at: now(),
-            stopping: false,
-            unheard: None,
-            _lock: lock,
-        })
+    /// A new init runs.
+    fn begin(&mut self, booted: Booted) {
+        self.started_at = now();
+        self.booted_at = Instant::now();
+        let init_pid = booted.running.pid;
+        self.network = booted.network;
+        self.init = Some(booted.running);
+        self.tell(Change::Running { init_pid });
     }
 
-    fn run(mut self) -> Result<()> {
-        let ended = loop {
-            let ended = self.watch()?;
-            self.console.drain();
-            // The guest's pid namespace ended with its init; what was moved elsewhere too.
-            self.cgroup.kill()?;
-            // reboot(2): in a pid namespace it ends init by SIGHUP to restart, SIGINT to halt.
-            if ended != Ended::Signaled(libc::SIGHUP) || self.stopping {
-                break ended;
-            }
-            eprintln!("the guest reboots");
-            self.cgroup.remove()?;
-            match boot::boot(
-                &self.container,
-                &self.settings,
-                &self.cgroup,
-                &self.console,
-                &self.ttys,
-            ) {
-                Ok(init) => self.init = init,
-                Err(error) => {
-                    eprintln!("could not start again: {}", error.chain());
-                    break ended;
-                }
-            }
-            self.started_at = now();
-        };
-        eprintln!("init ended: {ended:?}");
-        // Go on past failures, so that as little as possible stays.
-        let removed = self.cgroup.remove();
-        let run = self.container.run_directory().remove();
-        self.control.tell_all(&Answer::Ended(ended.into()));
-        removed.and(run)
-    }
-
-    /// Works until init ends.
-    fn watch(&mut self) -> Result<Ended> {
-        loop {
-            let mut fds = vec![
-                PollFd::new(self.init.pidfd.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.console.master(), PollFlags::POLLIN),
-            ];
-            fds.extend(
-                self.ttys
-                    .iter()
-                    .map(|tty| PollFd::new(tty.master(), PollFlags::POLLIN)),
-            );
-            fds.extend(self.control.descriptors());
-            let patience = match self.unheard {
-                Some(_) => PollTimeout::from(BOOT_INTERVAL),
-                None => PollTimeout::NONE,
-            };
-            match poll(&mut fds, patience) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(e) => return Err(e).tried(|| "wait for events".to_owned()),
-            }
-            let ended = fds[0].any().unwrap_or(false);
-            self.console.drain();
-            for tty in &mut self.ttys {
-                tty.drain();
-            }
-            while let Ok(Some(signal)) = self.signals.read_signal() {
-                // A host that shuts down asks its containers to halt.
-                if signal.ssi_signo as i32 == libc::SIGTERM {
-                    self.stop();
-                }
-            }
-            for (client, request) in self.control.requests() {
-                let answer = match request {
-                    Request::Status => Answer::Status(self.status()),
-                    Request::Stop => Answer::Stopping {
-                        signal: self.stop(),
-                    },
-                    Request::Kill => {
-                        self.kill();
-                        Answer::Stopping { signal: None }
-                    }
-                };
-                self.control.tell(client, &answer);
-            }
-            if let Some(signal) = self.unheard
-                && halt::is_heard(signal, self.init.pid)
-            {
-                self.ask_to_halt(signal);
-            }
-            if ended {
-                return pidfd::wait(self.init.pidfd.as_fd())
-                    .tried(|| "wait for the container's init".to_owned());
-            }
+    /// What nobody can be told is no reason to fail.
+    fn tell(&self, change: Change) {
+        if let Err(error) = self.container.tell(change) {
+            eprintln!("{}", error.chain());
         }
-    }
-
-    fn status(&self) -> Status {
-        let (root_uid, root_gid) = self.settings.root_ids();
-        Status {
-            init_pid: self.init.pid,
-            started_at: self.started_at,
-            stopping: self.stopping,
-            root_uid,
-            root_gid,
-            privileged: self.settings.privileged(),
-        }
-    }
-
-    /// Asks the guest to halt; a guest that cannot be asked is killed.
-    fn stop(&mut self) -> Option<i32> {
-        self.stopping = true;
-        let signal = halt::signal_for(self.settings.halt_signal, self.init.pid);
-        match signal {
-            Some(signal) => self.ask_to_halt(signal),
-            None => self.kill(),
-        }
-        signal
-    }
-
-    fn ask_to_halt(&mut self, signal: i32) {
-        let heard = halt::is_heard(signal, self.init.pid);
-        self.unheard = (!heard).then_some(signal);
-        if let Err(error) = pidfd::signal_number(self.init.pidfd.as_fd(), signal) {
-            eprintln!("signal {signal} to init: {error}");
-        }
-    }
-
-    fn kill(&mut self) {
-        self.stopping = true;
-        // It has ended already: then that is being noticed.
-        let _ = pidfd::signal(self.init.pidfd.as_fd(), Signal::SIGKILL);
     }
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     // A clock before 1970 is no reason to fail.
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -1,27 +1,34 @@
 //! The console of a container, and its other terminals.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::Instant;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, fchown};
 
+use super::log::Log;
+use super::viewer::{Fate, Viewer};
 use crate::error::{Result, Tried};
 use crate::sys::tty;
 
-/// A console log is moved aside when it has grown to this; so there are at most twice as much.
-const LOG_SIZE: u64 = 4 << 20;
+/// How much of a line that the guest has not ended is kept.
+const PROMPT: usize = 1024;
 
-/// A terminal whose output is logged, or thrown away.
+/// A terminal whose output is logged, shown to its viewers, or thrown away.
 pub(super) struct Terminal {
     master: File,
     /// Kept open: without any slave the master would report a hang-up for ever.
     slave: OwnedFd,
     log: Option<Log>,
+    viewers: Vec<Viewer>,
+    /// The end of what was shown since the last line break: a prompt, as a rule. Who comes later
+    /// sees it.
+    prompt: Vec<u8>,
 }
 
 impl Terminal {
@@ -41,6 +48,8 @@ impl Terminal {
             master,
             slave,
             log: log.map(Log::open).transpose()?,
+            viewers: Vec::new(),
+            prompt: Vec::new(),
         })
     }
 
@@ -52,85 +61,141 @@ impl Terminal {
         self.slave.as_fd()
     }
 
-    /// Takes what has been written, up to a bound: a guest that floods its console must not keep
-    /// the monitor from its other work.
-    pub(super) fn drain(&mut self) {
+    /// Who looks at it.
+    pub(super) fn viewers(&self) -> impl Iterator<Item = &Viewer> {
+        self.viewers.iter()
+    }
+
+    /// Shows it to one more: the end of the pipe that they read.
+    pub(super) fn view(&mut self, client: u64, pid: i32) -> Result<OwnedFd> {
+        let what = || "open a pipe for a terminal's output".to_owned();
+        let (mut viewer, read) = Viewer::new(client, pid).tried(what)?;
+        viewer.show(&self.prompt);
+        self.viewers.push(viewer);
+        Ok(read)
+    }
+
+    /// What to wait for: output of the guest, unless a viewer has not yet taken the last.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let read = !self.viewers.iter().any(Viewer::waits);
+        read.then(|| PollFd::new(self.master(), PollFlags::POLLIN))
+            .into_iter()
+            .chain(self.viewers.iter().map(Viewer::descriptor))
+    }
+
+    /// When to look again even if nothing happens.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.viewers.iter().filter_map(Viewer::deadline).min()
+    }
+
+    /// Passes on what has been written, up to a bound: a guest that floods its console must not keep
+    /// the monitor from its other work. Returns the clients that were let go.
+    pub(super) fn relay(&mut self) -> Vec<u64> {
+        let stuck = self.serve();
         let mut buffer = [0u8; 16_384];
         for _ in 0..16 {
+            if self.viewers.iter().any(Viewer::waits) {
+                break;
+            }
             match self.master.read(&mut buffer) {
-                Ok(0) => return,
-                Ok(n) => {
-                    if let Some(log) = &mut self.log
-                        && let Err(error) = log.write(&buffer[..n])
-                    {
-                        // The container matters more than its log.
-                        eprintln!("console log {}: {error}", log.path.display());
-                        self.log = None;
-                    }
-                }
-                Err(_) => return,
+                Ok(n) if n > 0 => self.take(&buffer[..n]),
+                _ => break,
+            }
+        }
+        stuck
+    }
+
+    /// The guest has ended: passes on all that it wrote. Waits only for viewers that take it.
+    pub(super) fn finish(&mut self) -> Vec<u64> {
+        let mut stuck = Vec::new();
+        loop {
+            stuck.extend(self.relay());
+            let mut fds: Vec<PollFd<'_>> = self.descriptors().collect();
+            let wait = match self.deadline() {
+                Some(at) => until(at),
+                None => PollTimeout::ZERO,
+            };
+            // Zero: nothing more comes, or somebody's time is over.
+            let nothing = poll(&mut fds, wait).unwrap_or(0) == 0;
+            if nothing && self.deadline().is_none() {
+                return stuck;
             }
         }
     }
-}
 
-struct Log {
-    path: PathBuf,
-    file: File,
-    size: u64,
-}
-
-impl Log {
-    fn open(path: &Path) -> Result<Log> {
-        let what = || format!("open the console log {}", path.display());
-        let file = append(path).tried(what)?;
-        let size = file.metadata().tried(what)?.len();
-        Ok(Log {
-            path: path.to_path_buf(),
-            file,
-            size,
-        })
+    fn serve(&mut self) -> Vec<u64> {
+        let mut stuck = Vec::new();
+        self.viewers.retain_mut(|viewer| {
+            let fate = viewer.serve();
+            if fate == Fate::Stuck {
+                stuck.push(viewer.client);
+            }
+            fate == Fate::Stays
+        });
+        stuck
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.size > LOG_SIZE {
-            let mut old = self.path.clone().into_os_string();
-            old.push(".1");
-            fs::rename(&self.path, old)?;
-            self.file = append(&self.path)?;
-            self.size = 0;
+    fn take(&mut self, bytes: &[u8]) {
+        if let Some(log) = &mut self.log
+            && let Err(error) = log.write(bytes)
+        {
+            // The container matters more than its log.
+            eprintln!("console log {}: {error}", log.path().display());
+            self.log = None;
         }
-        self.file.write_all(bytes)?;
-        self.size += bytes.len() as u64;
-        Ok(())
+        for viewer in &mut self.viewers {
+            viewer.show(bytes);
+        }
+        match bytes.iter().rposition(|byte| *byte == b'\n') {
+            Some(end) => {
+                self.prompt.clear();
+                self.prompt.extend_from_slice(&bytes[end + 1..]);
+            }
+            None => self.prompt.extend_from_slice(bytes),
+        }
+        let excess = self.prompt.len().saturating_sub(PROMPT);
+        self.prompt.drain(..excess);
     }
 }
 
-fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)
+/// The time until then, for poll(2); a little more, so that it is over.
+pub(super) fn until(at: Instant) -> PollTimeout {
+    let left = at.saturating_duration_since(Instant::now()).as_millis() + 1;
+    PollTimeout::try_from(left.min(60_000) as i32).unwrap_or(PollTimeout::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
+
+    fn seen(read: OwnedFd, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        File::from(read).read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    fn shows(terminal: &mut Terminal, text: &[u8]) {
+        let mut slave = File::from(terminal.slave.try_clone().unwrap());
+        slave.write_all(text).unwrap();
+        terminal.finish();
+    }
 
     #[test]
-    fn a_console_log_is_bounded() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("web.console");
-        let mut log = Log::open(&path).unwrap();
-        let block = vec![b'x'; 1 << 20];
-        for _ in 0..12 {
-            log.write(&block).unwrap();
-        }
-        let size = |path: &Path| fs::metadata(path).unwrap().len();
-        assert!(size(&path) <= LOG_SIZE + (1 << 20));
-        assert!(size(&dir.path().join("web.console.1")) <= LOG_SIZE + (1 << 20));
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    fn who_comes_later_sees_the_line_that_waits_for_an_answer() {
+        let ids = (
+            nix::unistd::getuid().as_raw(),
+            nix::unistd::getgid().as_raw(),
+        );
+        let mut terminal = Terminal::open(ids, None).unwrap();
+        shows(&mut terminal, b"welcome\nlogin");
+        shows(&mut terminal, b": ");
+        let read = terminal.view(1, 1).unwrap();
+        let other = terminal.view(2, 2).unwrap();
+        shows(&mut terminal, b"x");
+        assert_eq!(seen(read, 8), b"login: x");
+        assert_eq!(seen(other, 8), b"login: x");
+        assert!(terminal.relay().is_empty());
+        assert_eq!(terminal.viewers().count(), 0, "both have left");
     }
 }

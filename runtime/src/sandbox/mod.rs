@@ -213,7 +213,7 @@ pub(crate) fn mapped_tree(path: &Path, user: &OwnedFd, attributes: u64) -> Resul
         mount::set_attributes(tree.as_fd(), attributes, 0)
             .tried(|| format!("set the mount flags of {shown}"))?;
     }
-    mount::map_ids(tree.as_fd(), user.as_fd()).map_err(|cause| {
+    mount::map_ids(tree.as_fd(), user.as_fd(), false).map_err(|cause| {
         let unsupported = matches!(cause.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS));
         let error = Error::os(format!("could not map the user ids of {shown}"), cause);
         if unsupported {

@@ -111,6 +111,11 @@ fn execute(step: &Step, slots: &mut [RawFd; SLOTS], plan: &Plan) -> Outcome {
             Step::SlotAttributes { slot, set, clear } => {
                 attributes(resolve(&Source::Slot(*slot), slots)?, *set, *clear, true)
             }
+            Step::SlotPropagation {
+                slot,
+                kind,
+                recursive,
+            } => propagation(resolve(&Source::Slot(*slot), slots)?, *kind, *recursive),
             Step::PathAttributes {
                 path,
                 set,
@@ -168,6 +173,7 @@ fn execute(step: &Step, slots: &mut [RawFd; SLOTS], plan: &Plan) -> Outcome {
                 // The parent must know of us before we do anything that lasts.
                 wait_for_go(plan.go_child.as_raw_fd(), slots)
             }
+            Step::ForkCommand { arguments } => super::first::fork_command(arguments),
             Step::SetIds { uid, gid, groups } => {
                 call(libc::syscall(
                     libc::SYS_setgroups,
@@ -321,6 +327,20 @@ fn attributes(mount: RawFd, set: u64, clear: u64, recursive: bool) -> Outcome {
         propagation: 0,
         userns_fd: 0,
     };
+    set_attr(mount, &attr, recursive)
+}
+
+fn propagation(mount: RawFd, kind: libc::c_ulong, recursive: bool) -> Outcome {
+    let attr = libc::mount_attr {
+        attr_set: 0,
+        attr_clr: 0,
+        propagation: kind,
+        userns_fd: 0,
+    };
+    set_attr(mount, &attr, recursive)
+}
+
+fn set_attr(mount: RawFd, attr: &libc::mount_attr, recursive: bool) -> Outcome {
     let mut flags = libc::AT_EMPTY_PATH as c_uint;
     if recursive {
         flags |= libc::AT_RECURSIVE as c_uint;
@@ -332,7 +352,7 @@ fn attributes(mount: RawFd, set: u64, clear: u64, recursive: bool) -> Outcome {
             mount,
             c"".as_ptr(),
             flags,
-            &attr,
+            attr,
             size_of::<libc::mount_attr>(),
         )
     })

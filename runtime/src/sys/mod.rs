@@ -3,11 +3,14 @@
 //!
 //! Everything here has a safe surface; the rest of the crate is `deny(unsafe_code)`.
 
+pub(crate) mod bpf;
 pub(crate) mod child;
+mod first;
 pub(crate) mod inherited;
 pub(crate) mod mount;
 pub(crate) mod pidfd;
 pub(crate) mod plan;
+pub(crate) mod rights;
 pub(crate) mod seccomp;
 pub(crate) mod spawn;
 pub(crate) mod tty;

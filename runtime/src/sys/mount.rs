@@ -3,7 +3,7 @@
 use std::ffi::{CString, c_uint};
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::null;
@@ -11,15 +11,47 @@ use std::ptr::null;
 use super::plan::FileSystem;
 use super::{check, owned};
 
-/// Clones the mount at `path` (a bind mount that is not attached anywhere yet).
+/// Clones the mount at `path` (a bind mount that is not attached anywhere yet), private: a clone of
+/// a shared mount is its peer, and what the guest mounts in a peer appears on the host.
 pub(crate) fn open_tree(path: &Path, recursive: bool) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    open_tree_at(libc::AT_FDCWD, &path, recursive)
+    let tree = open_tree_at(libc::AT_FDCWD, &path, recursive)?;
+    set_propagation(tree.as_fd(), libc::MS_PRIVATE, true)?;
+    Ok(tree)
+}
+
+/// As [`open_tree`], but a slave: what is mounted there on the host later is seen in the clone.
+pub(crate) fn open_slave_tree(path: &Path, recursive: bool) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let tree = open_tree_at(libc::AT_FDCWD, &path, recursive)?;
+    set_propagation(tree.as_fd(), libc::MS_SLAVE, true)?;
+    Ok(tree)
 }
 
 /// As [`open_tree`], of an open descriptor.
 pub(crate) fn open_tree_fd(fd: BorrowedFd<'_>, recursive: bool) -> io::Result<OwnedFd> {
-    open_tree_at(fd.as_raw_fd(), c"", recursive)
+    let tree = open_tree_at(fd.as_raw_fd(), c"", recursive)?;
+    set_propagation(tree.as_fd(), libc::MS_PRIVATE, true)?;
+    Ok(tree)
+}
+
+/// Sets how what is mounted below a mount is passed on: one of `MS_PRIVATE`, `MS_SLAVE`,
+/// `MS_SHARED`, `MS_UNBINDABLE`.
+pub(crate) fn set_propagation(
+    mount: BorrowedFd<'_>,
+    kind: libc::c_ulong,
+    recursive: bool,
+) -> io::Result<()> {
+    set_attr(
+        mount,
+        &libc::mount_attr {
+            attr_set: 0,
+            attr_clr: 0,
+            propagation: kind,
+            userns_fd: 0,
+        },
+        recursive,
+    )
 }
 
 fn open_tree_at(dir: i32, path: &std::ffi::CStr, recursive: bool) -> io::Result<OwnedFd> {
@@ -49,7 +81,11 @@ pub(crate) fn set_attributes(mount: BorrowedFd<'_>, set: u64, clear: u64) -> io:
 }
 
 /// Shows the files of a detached mount with the ids of a user namespace.
-pub(crate) fn map_ids(mount: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn map_ids(
+    mount: BorrowedFd<'_>,
+    user_namespace: BorrowedFd<'_>,
+    recursive: bool,
+) -> io::Result<()> {
     set_attr(
         mount,
         &libc::mount_attr {
@@ -58,7 +94,7 @@ pub(crate) fn map_ids(mount: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> 
             propagation: 0,
             userns_fd: user_namespace.as_raw_fd() as u64,
         },
-        false,
+        recursive,
     )
 }
 

@@ -7,6 +7,7 @@
 
 use std::ffi::CString;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -59,6 +60,12 @@ pub(crate) enum Step {
         set: u64,
         clear: u64,
     },
+    /// How what is mounted below the mount in a slot is passed on: an `MS_*` of mount(2).
+    SlotPropagation {
+        slot: usize,
+        kind: libc::c_ulong,
+        recursive: bool,
+    },
     /// `mount_setattr` on the mount at a path.
     PathAttributes {
         path: CString,
@@ -85,6 +92,11 @@ pub(crate) enum Step {
     /// Go on in a child that belongs to this process's parent; report its pid and exit. The child
     /// waits for another go, which the parent gives when it holds a descriptor of it.
     ForkIntoPidNamespace,
+    /// Go on in a child, and stay as the init that waits for it. `arguments`: where this program's
+    /// arguments lie in memory.
+    ForkCommand {
+        arguments: Range<usize>,
+    },
     SetIds {
         uid: libc::uid_t,
         gid: libc::gid_t,

@@ -1,0 +1,78 @@
+//! The root file system.
+
+use std::path::{Path, PathBuf};
+
+use super::Key;
+use super::value::path;
+use crate::config::effective::Assignment;
+use crate::config::settings::Draft;
+
+pub(super) const KEYS: &[Key] = &[
+    Key::new(
+        "lxc.rootfs.path",
+        "[dir:]PATH",
+        "the directory with the root file system",
+        read_path,
+    ),
+    Key::new(
+        "lxc.rootfs.options",
+        "OPTION[,OPTION…]",
+        "`ro`, `rw`, and `idmap=container`: files keep the ids of the inside on disk",
+        read_options,
+    ),
+    Key::new(
+        "lxc.rootfs.mount",
+        "PATH",
+        "where the root is assembled on the host",
+        |draft, line| {
+            draft.settings.rootfs_mount = path(line)?;
+            Ok(())
+        },
+    )
+    .without_effect("the root is assembled in the guest's own namespace, where no path is needed"),
+    Key::new(
+        "lxc.rootfs.managed",
+        "0 or 1",
+        "0: storage that is somebody else's to change or remove",
+        |draft, line| {
+            draft.settings.rootfs_managed = match line.value.as_str() {
+                "" | "1" => true,
+                "0" => false,
+                _ => return Err(line.wrong("is neither 0 nor 1")),
+            };
+            Ok(())
+        },
+    )
+    .refused_but(&["1"]),
+];
+
+fn read_path(draft: &mut Draft, line: &Assignment) -> Result<(), String> {
+    let value = line.value.as_str();
+    let path = match value.split_once(':') {
+        Some(("dir", path)) => path,
+        Some((kind, _)) if !kind.contains('/') => {
+            return Err(line.wrong("is not a directory; only dir:PATH is supported"));
+        }
+        _ => value,
+    };
+    if !path.is_empty() && !Path::new(path).is_absolute() {
+        return Err(line.wrong("is not an absolute path"));
+    }
+    draft.settings.rootfs = PathBuf::from(path);
+    Ok(())
+}
+
+fn read_options(draft: &mut Draft, line: &Assignment) -> Result<(), String> {
+    let s = &mut draft.settings;
+    // One value holds all options: the last line counts.
+    (s.rootfs_mapped, s.rootfs_read_only) = (false, false);
+    for option in line.value.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "idmap=container" => s.rootfs_mapped = true,
+            "ro" => s.rootfs_read_only = true,
+            "rw" => s.rootfs_read_only = false,
+            _ => return Err(line.wrong("has an option that is not supported")),
+        }
+    }
+    Ok(())
+}

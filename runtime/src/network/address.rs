@@ -1,0 +1,117 @@
+//! Addresses and routes.
+
+use std::io;
+use std::net::IpAddr;
+
+use netlink_packet_route::address::{
+    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use super::netlink::Netlink;
+use crate::config::NetworkAddress;
+
+/// Gives an interface an address.
+pub(crate) fn add(netlink: &mut Netlink, index: u32, address: &NetworkAddress) -> io::Result<()> {
+    let mut message = AddressMessage::default();
+    message.header.index = index;
+    message.header.family = family(address.address);
+    message.header.prefix_len = address.bits;
+    message.header.scope = AddressScope::Universe;
+    message.attributes = vec![
+        AddressAttribute::Address(address.address),
+        AddressAttribute::Local(address.address),
+    ];
+    match address.address {
+        IpAddr::V4(_) => message
+            .attributes
+            .extend(address.broadcast().map(AddressAttribute::Broadcast)),
+        // Nobody else can have it yet, and it shall be of use before init runs.
+        IpAddr::V6(_) => message.header.flags = AddressHeaderFlags::Nodad,
+    }
+    netlink.create(RouteNetlinkMessage::NewAddress(message))
+}
+
+/// The addresses of a namespace but for loopback and link-local ones, IPv4 first.
+pub(crate) fn list(netlink: &mut Netlink) -> io::Result<Vec<(u32, IpAddr)>> {
+    let answers = netlink.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+    let mut found: Vec<(u32, IpAddr)> = answers
+        .into_iter()
+        .filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewAddress(message) => Some(message),
+            _ => None,
+        })
+        .filter(|message| message.header.scope == AddressScope::Universe)
+        .filter_map(|message| {
+            let of = |attribute: &AddressAttribute| match attribute {
+                AddressAttribute::Local(address) => Some((0, *address)),
+                AddressAttribute::Address(address) => Some((1, *address)),
+                _ => None,
+            };
+            // On a point-to-point link `Address` is the other side's.
+            let (_, address) = message.attributes.iter().filter_map(of).min()?;
+            Some((message.header.index, address))
+        })
+        .collect();
+    found.sort_by_key(|(index, address)| (address.is_ipv6(), *index, *address));
+    Ok(found)
+}
+
+/// A route to one address, straight out of an interface.
+pub(crate) fn add_host_route(netlink: &mut Netlink, index: u32, to: IpAddr) -> io::Result<()> {
+    let bits = if to.is_ipv4() { 32 } else { 128 };
+    let mut message = route(family(to), index, RouteScope::Link);
+    message.header.destination_prefix_length = bits;
+    message.attributes.push(RouteAttribute::Destination(of(to)));
+    netlink.create(RouteNetlinkMessage::NewRoute(message))
+}
+
+/// The default route through a gateway.
+pub(crate) fn add_gateway(netlink: &mut Netlink, index: u32, gateway: IpAddr) -> io::Result<()> {
+    let mut message = route(family(gateway), index, RouteScope::Universe);
+    message
+        .attributes
+        .push(RouteAttribute::Gateway(of(gateway)));
+    netlink.create(RouteNetlinkMessage::NewRoute(message))
+}
+
+/// The default route straight out of an interface.
+pub(crate) fn add_default_device(netlink: &mut Netlink, index: u32, v6: bool) -> io::Result<()> {
+    let family = match v6 {
+        true => AddressFamily::Inet6,
+        false => AddressFamily::Inet,
+    };
+    let message = route(family, index, RouteScope::Link);
+    netlink.create(RouteNetlinkMessage::NewRoute(message))
+}
+
+fn route(family: AddressFamily, index: u32, scope: RouteScope) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family;
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Boot;
+    message.header.kind = RouteType::Unicast;
+    message.header.scope = match family {
+        AddressFamily::Inet6 => RouteScope::Universe,
+        _ => scope,
+    };
+    message.attributes.push(RouteAttribute::Oif(index));
+    message
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+fn of(address: IpAddr) -> RouteAddress {
+    match address {
+        IpAddr::V4(address) => RouteAddress::Inet(address),
+        IpAddr::V6(address) => RouteAddress::Inet6(address),
+    }
+}

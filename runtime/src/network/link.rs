@@ -1,0 +1,202 @@
+//! Links: network interfaces.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{
+    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVeth, InfoVlan, IpVlanMode, LinkAttribute,
+    LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
+};
+use nix::errno::Errno;
+
+use super::netlink::Netlink;
+
+/// An interface as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) mtu: u32,
+    /// `veth`, `bridge`, …; empty for hardware.
+    pub(crate) kind: String,
+    pub(crate) alias: Option<String>,
+}
+
+/// What stands above another interface of the host and is given to a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Above {
+    Macvlan(MacVlanMode),
+    Ipvlan(IpVlanMode),
+    Vlan(u16),
+}
+
+/// The two ends of a new veth.
+#[derive(Debug)]
+pub(crate) struct Veth<'a> {
+    /// The host's end: name, hardware address, description.
+    pub(crate) host: &'a str,
+    pub(crate) host_address: [u8; 6],
+    pub(crate) alias: &'a str,
+    /// The bridge it is a port of.
+    pub(crate) bridge: Option<u32>,
+    /// The container's end.
+    pub(crate) guest: Guest<'a>,
+}
+
+/// How an interface is in its container.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Guest<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) namespace: BorrowedFd<'a>,
+    pub(crate) address: Option<[u8; 6]>,
+    pub(crate) mtu: Option<u32>,
+}
+
+impl Guest<'_> {
+    fn attributes(&self) -> Vec<LinkAttribute> {
+        let mut attributes = vec![
+            LinkAttribute::IfName(self.name.to_owned()),
+            LinkAttribute::NetNsFd(self.namespace.as_raw_fd()),
+        ];
+        attributes.extend(self.address.map(|a| LinkAttribute::Address(a.to_vec())));
+        attributes.extend(self.mtu.map(LinkAttribute::Mtu));
+        attributes
+    }
+}
+
+/// The interface of this name, if there is one.
+pub(crate) fn find(netlink: &mut Netlink, name: &str) -> io::Result<Option<Link>> {
+    let mut question = LinkMessage::default();
+    question
+        .attributes
+        .push(LinkAttribute::IfName(name.to_owned()));
+    let answers = match netlink.get(RouteNetlinkMessage::GetLink(question)) {
+        Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => return Ok(None),
+        other => other?,
+    };
+    Ok(answers.into_iter().find_map(|answer| match answer {
+        RouteNetlinkMessage::NewLink(message) => Some(read(&message)),
+        _ => None,
+    }))
+}
+
+/// Makes a veth whose second end begins its life in the container.
+pub(crate) fn create_veth(netlink: &mut Netlink, veth: &Veth<'_>) -> io::Result<()> {
+    let mut peer = LinkMessage::default();
+    peer.attributes = veth.guest.attributes();
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(veth.host.to_owned()),
+        LinkAttribute::Address(veth.host_address.to_vec()),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Veth),
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+        ]),
+    ];
+    message
+        .attributes
+        .extend(veth.guest.mtu.map(LinkAttribute::Mtu));
+    netlink.create(RouteNetlinkMessage::NewLink(message))?;
+    // The kernel takes neither of these for a new veth.
+    let Some(link) = find(netlink, veth.host)? else {
+        return Err(Errno::ENODEV.into());
+    };
+    let mut message = of(link.index);
+    message
+        .attributes
+        .push(LinkAttribute::IfAlias(veth.alias.to_owned()));
+    message
+        .attributes
+        .extend(veth.bridge.map(LinkAttribute::Controller));
+    let ready = netlink.change(RouteNetlinkMessage::SetLink(up(message)));
+    if ready.is_err() {
+        let _ = delete(netlink, link.index);
+    }
+    ready
+}
+
+/// Makes an interface above `lower`, in the container.
+pub(crate) fn create_above(
+    netlink: &mut Netlink,
+    lower: u32,
+    kind: Above,
+    guest: &Guest<'_>,
+) -> io::Result<()> {
+    let (kind, data) = match kind {
+        Above::Macvlan(mode) => (
+            InfoKind::MacVlan,
+            InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)]),
+        ),
+        Above::Ipvlan(mode) => (
+            InfoKind::IpVlan,
+            InfoData::IpVlan(vec![InfoIpVlan::Mode(mode)]),
+        ),
+        Above::Vlan(id) => (InfoKind::Vlan, InfoData::Vlan(vec![InfoVlan::Id(id)])),
+    };
+    let mut message = LinkMessage::default();
+    message.attributes = guest.attributes();
+    message.attributes.push(LinkAttribute::Link(lower));
+    message.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(kind),
+        LinkInfo::Data(data),
+    ]));
+    netlink.create(RouteNetlinkMessage::NewLink(message))
+}
+
+/// Gives an interface away, under this name.
+pub(crate) fn give(netlink: &mut Netlink, index: u32, guest: &Guest<'_>) -> io::Result<()> {
+    let mut message = of(index);
+    message.attributes = guest.attributes();
+    // A running interface keeps its name.
+    let mut down = of(index);
+    down.header.change_mask = LinkFlags::Up;
+    netlink.change(RouteNetlinkMessage::SetLink(down))?;
+    netlink.change(RouteNetlinkMessage::SetLink(message))
+}
+
+/// Brings an interface up.
+pub(crate) fn set_up(netlink: &mut Netlink, index: u32) -> io::Result<()> {
+    netlink.change(RouteNetlinkMessage::SetLink(up(of(index))))
+}
+
+/// Removes an interface. One that is not there is fine.
+pub(crate) fn delete(netlink: &mut Netlink, index: u32) -> io::Result<()> {
+    match netlink.change(RouteNetlinkMessage::DelLink(of(index))) {
+        Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => Ok(()),
+        other => other,
+    }
+}
+
+fn of(index: u32) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message
+}
+
+fn up(mut message: LinkMessage) -> LinkMessage {
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
+    message
+}
+
+fn read(message: &LinkMessage) -> Link {
+    let mut link = Link {
+        index: message.header.index,
+        ..Link::default()
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
+            LinkAttribute::LinkInfo(infos) => {
+                for info in infos {
+                    if let LinkInfo::Kind(kind) = info {
+                        link.kind = kind.to_string();
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    link
+}

@@ -1,0 +1,304 @@
+//! Sessions on consoles and terminals, on a real terminal and through pipes.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::fs::PermissionsExt,
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use sampan_tests::{Terminal, TestEnvironment, deadline_of, wait_until};
+
+/// A stopped guest whose init is this script of the shell.
+fn guest(env: &TestEnvironment, name: &str, script: &str, more: &str) {
+    env.create_small_guest(name, &[]);
+    let init = env.state().join(name).join("rootfs/sbin/init");
+    fs::remove_file(&init).unwrap();
+    fs::write(&init, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).unwrap();
+    let config = env.state().join(name).join("config");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{text}{more}\n")).unwrap();
+}
+
+fn piped(env: &TestEnvironment, arguments: &[&str]) -> Child {
+    env.command(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// A child that must not outlive the test.
+struct Kept(Child);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn inside(env: &TestEnvironment, name: &str, script: &str) -> String {
+    let ran = env.sampan(&["exec", name, "--", "/bin/sh", "-c", script]);
+    ran.ok().stdout
+}
+
+const SHELL: &str =
+    "export PATH=/bin; trap 'exit 0' PWR; while :; do /bin/busybox setsid -c /bin/sh -i; done";
+
+#[test]
+fn a_console_on_a_terminal_takes_keys_shows_output_follows_the_window_and_is_left_by_its_key() {
+    let env = TestEnvironment::new();
+    guest(&env, "person", SHELL, "");
+    env.sampan(&["start", "person"]).ok();
+    let mut terminal = Terminal::start(&env.command(&["console", "person"]));
+    let before =
+        "connected to the console of person; Ctrl-a q leaves, Ctrl-a Ctrl-a sends one Ctrl-a";
+    terminal.wait_for(before);
+    terminal.press("echo one-$((20+3)); busybox stty size\n");
+    terminal.wait_for("one-23");
+    terminal.wait_for("24 80");
+    terminal.resize(33, 101);
+    terminal.press("busybox stty size\n");
+    terminal.wait_for("33 101");
+    // Ctrl-c is the guest's.
+    terminal.press("sleep 1000\n");
+    terminal.wait_for("sleep 1000");
+    deadline_of("the guest sleeps", || {
+        inside(&env, "person", "/bin/busybox ps")
+            .contains("sleep 1000")
+            .then_some(())
+    });
+    terminal.press("\x03");
+    terminal.press("echo two-$((20+4))\n");
+    terminal.wait_for("two-24");
+    terminal.press("\x01q");
+    assert_eq!(terminal.wait(), 0, "{}", terminal.shown());
+    terminal.wait_for("left person");
+    assert_eq!(env.state_of("person"), "running");
+}
+
+#[test]
+fn a_terminal_is_as_before_after_the_key_a_signal_and_the_end_of_the_container() {
+    let env = TestEnvironment::new();
+    guest(&env, "restored", SHELL, "");
+    env.sampan(&["start", "restored"]).ok();
+    let session = |escape: &str| {
+        let terminal = Terminal::start(&env.command(&["console", "-e", escape, "restored"]));
+        let before = terminal.settings();
+        deadline_of("the terminal is raw", || {
+            (terminal.settings() != before).then_some(())
+        });
+        (terminal, before)
+    };
+    let (mut left, before) = session("^]");
+    left.press("\x1dq");
+    assert_eq!(left.wait(), 0);
+    assert_eq!(left.settings(), before);
+
+    for (signal, code) in [
+        (Signal::SIGTERM, 143),
+        (Signal::SIGINT, 130),
+        (Signal::SIGHUP, 129),
+    ] {
+        let (mut signaled, before) = session("none");
+        signaled.signal(signal);
+        assert_eq!(signaled.wait(), code);
+        assert_eq!(signaled.settings(), before);
+    }
+
+    let (mut stopped, before) = session("a");
+    env.sampan(&["stop", "--kill", "restored"]).ok();
+    assert_eq!(stopped.wait(), 0);
+    assert_eq!(stopped.settings(), before);
+    stopped.wait_for("the container stopped: restored");
+}
+
+/// The guest writes more than 100 MB of numbered lines; every byte arrives, in order.
+#[test]
+fn a_hundred_megabytes_arrive_through_the_console_byte_for_byte() {
+    let env = TestEnvironment::new();
+    // It begins when it is told to, so that the session sees all of it.
+    let script = "/bin/busybox stty raw -echo; read go; /bin/busybox awk 'BEGIN{for(i=1;i<=1050000;i++) printf \"%099d\\n\", i}'; \
+                  echo end; read go";
+    guest(&env, "flood", script, "");
+    env.sampan(&["start", "flood"]).ok();
+    for sessions in [1, 2] {
+        if sessions == 2 {
+            // The guest ends by itself.
+            env.sampan(&["stop", "--kill", "flood"]);
+            env.sampan(&["start", "flood"]).ok();
+        }
+        let mut all: Vec<Kept> = (0..sessions)
+            .map(|_| Kept(piped(&env, &["console", "flood"])))
+            .collect();
+        let readers: Vec<_> = all
+            .iter_mut()
+            .map(|session| {
+                let stdout = session.0.stdout.take().unwrap();
+                std::thread::spawn(move || check_lines(stdout))
+            })
+            .collect();
+        deadline_of("every session is there", || {
+            (sessions_of(&env, "flood") == sessions).then_some(())
+        });
+        let begun = Instant::now();
+        all[0].0.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+        for reader in readers {
+            assert_eq!(reader.join().unwrap(), 1_050_000);
+        }
+        let rate = 105.0 / begun.elapsed().as_secs_f64();
+        eprintln!("{sessions} sessions: {rate:.0} MB/s each");
+        // Many tests share the machine: docs/performance.md is for what it can do alone.
+        assert!(rate > 2.0, "only {rate:.1} MB/s");
+    }
+}
+
+/// How many processes `sampan console` of this test wait for the guest.
+fn sessions_of(env: &TestEnvironment, name: &str) -> usize {
+    let root = env.root().display().to_string();
+    let mut count = 0;
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(line) = fs::read(entry.path().join("cmdline")) else {
+            continue;
+        };
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        // The monitor has handed over: the process has the terminal open.
+        let has = line.contains(&root)
+            && line.contains(&format!("console {name}"))
+            && fs::read_dir(entry.path().join("fd")).is_ok_and(|fds| {
+                fds.flatten().any(|fd| {
+                    fs::read_link(fd.path()).is_ok_and(|to| to.to_string_lossy().contains("ptmx"))
+                })
+            });
+        count += usize::from(has);
+    }
+    count
+}
+
+fn check_lines(stream: impl std::io::Read) -> u64 {
+    let mut lines = BufReader::with_capacity(1 << 20, stream);
+    let mut line = Vec::new();
+    let mut count = 0;
+    loop {
+        line.clear();
+        lines.read_until(b'\n', &mut line).unwrap();
+        if line == b"end\n" {
+            return count;
+        }
+        count += 1;
+        let expected = format!("{count:099}\n");
+        assert_eq!(String::from_utf8_lossy(&line), expected, "line {count}");
+    }
+}
+
+#[test]
+fn a_pasted_megabyte_arrives_in_a_file_of_the_guest() {
+    let env = TestEnvironment::new();
+    let script = "/bin/busybox stty raw -echo; echo ready; /bin/busybox head -c 1048576 >/tmp/pasted; \
+                  echo done; read go";
+    guest(&env, "paste", script, "");
+    let text: Vec<u8> = (0..1_048_576_u32).map(|n| (n % 251) as u8).collect();
+    env.sampan(&["start", "paste"]).ok();
+    let mut session = Kept(piped(&env, &["console", "paste"]));
+    // What it showed before is in the log: it listens.
+    deadline_of("it listens", || {
+        let log = env.sampan(&["logs", "paste"]).ok().stdout;
+        log.contains("ready").then_some(())
+    });
+    let mut stdin = session.0.stdin.take().unwrap();
+    let pasted = text.clone();
+    let writer = std::thread::spawn(move || stdin.write_all(&pasted).map(|()| stdin));
+    let mut lines = BufReader::new(session.0.stdout.take().unwrap()).lines();
+    let done = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("done")));
+    assert!(done.is_some(), "the session ended early");
+    drop(writer.join().unwrap().unwrap());
+    let seen = fs::read(env.state().join("paste/rootfs/tmp/pasted")).unwrap();
+    assert!(
+        seen == text,
+        "{} bytes differ from what was sent",
+        seen.len()
+    );
+}
+
+#[test]
+fn each_tty_is_for_one_session_and_the_refusal_says_who_has_it() {
+    let env = TestEnvironment::new();
+    let script = "for n in 1 2; do (exec </dev/tty$n >/dev/tty$n; echo this is $n; \
+                  while read l; do echo \"$n got $l\"; done) & done; trap 'exit 0' PWR; while :; do sleep 1; done";
+    guest(&env, "many", script, "lxc.tty.max = 2");
+    env.sampan(&["start", "many"]).ok();
+    let mut first = Terminal::start(&env.command(&["console", "-t", "auto", "many"]));
+    first.wait_for("connected to tty 1 of many");
+    let second = Terminal::start(&env.command(&["console", "-t", "auto", "many"]));
+    second.wait_for("connected to tty 2 of many");
+    first.press("a\n");
+    first.wait_for("1 got a");
+    second.press("b\n");
+    second.wait_for("2 got b");
+    assert!(!second.shown().contains("got a"));
+
+    let none = env.sampan(&["console", "-t", "auto", "many"]).failed();
+    let users = format!("by processes {}, {}", first.id(), second.id());
+    assert!(none.stderr.contains(&users), "{}", none.stderr);
+    let taken = env.sampan(&["console", "-t", "2", "many"]).failed();
+    let user = format!("tty 2 is in use by process {}", second.id());
+    assert!(taken.stderr.contains(&user), "{}", taken.stderr);
+    let absent = env.sampan(&["console", "-t", "3", "many"]).failed();
+    assert!(absent.stderr.contains("only 1 to 2"), "{}", absent.stderr);
+
+    first.press("\x01q");
+    assert_eq!(first.wait(), 0);
+    let again = wait_until(Duration::from_secs(20), || {
+        let again = Terminal::start(&env.command(&["console", "-t", "1", "many"]));
+        again.wait_for("tty 1");
+        again.shown().contains("connected").then_some(again)
+    });
+    again.expect("tty 1 is free again").press("\x01q");
+}
+
+#[test]
+fn a_viewer_that_is_stuck_is_let_go_while_guest_and_log_go_on() {
+    let env = TestEnvironment::new();
+    let script =
+        "/bin/busybox stty raw -echo; read go; /bin/busybox seq 1 1000000; echo all; read go";
+    guest(&env, "stuck", script, "");
+    env.sampan(&["start", "stuck"]).ok();
+    let mut idle = Kept(piped(&env, &["console", "stuck"]));
+    deadline_of("the session is there", || {
+        (sessions_of(&env, "stuck") == 1).then_some(())
+    });
+    // Its output is never read.
+    idle.0.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+    let begun = Instant::now();
+    deadline_of("the guest has written everything", || {
+        let last = env.sampan(&["logs", "-n", "1", "stuck"]).ok().stdout;
+        (last.trim() == "all").then_some(())
+    });
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    // The monitor answers, and the session says what became of it once it is read.
+    assert_eq!(env.state_of("stuck"), "running");
+    let ran = idle.0.stdout.take().map(std::io::read_to_string);
+    assert!(ran.is_some_and(|text| text.unwrap().starts_with("1\n2\n")));
+    let status = wait_until(Duration::from_secs(20), || idle.0.try_wait().unwrap());
+    assert_eq!(status.and_then(|status| status.code()), Some(1));
+    let words = std::io::read_to_string(idle.0.stderr.take().unwrap()).unwrap();
+    assert!(words.contains("sampan logs stuck"), "{words}");
+}
+
+#[test]
+fn a_console_of_what_does_not_run_is_refused_in_words() {
+    let env = TestEnvironment::new();
+    env.create_small_guest("quiet", &[]);
+    let ran = env.sampan(&["console", "quiet"]).failed();
+    assert!(ran.stderr.contains("is not running"), "{}", ran.stderr);
+    env.sampan(&["start", "quiet"]).ok();
+    let ran = env.sampan(&["console", "-t", "1", "quiet"]).failed();
+    assert!(ran.stderr.contains("lxc.tty.max"), "{}", ran.stderr);
+    let ran = env.sampan(&["console", "-t", "x", "quiet"]);
+    assert_eq!(ran.code, 2);
+}

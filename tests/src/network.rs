@@ -1,0 +1,105 @@
+//! A network namespace that plays the host, so that no interface of the real one is touched.
+
+use std::process::Command;
+
+/// A network namespace of the test's own. Dropped, it is gone with all its interfaces.
+pub struct HostNetwork {
+    name: String,
+}
+
+impl HostNetwork {
+    /// A fresh one with loopback.
+    #[track_caller]
+    pub fn new() -> Self {
+        let name = format!("sampan-e2e-{}-{:x}", std::process::id(), unique());
+        ran(Command::new("ip").args(["netns", "add", &name]));
+        let network = Self { name };
+        network.ip("link set lo up");
+        network
+    }
+
+    /// Runs ip(8) in it; returns what it printed.
+    #[track_caller]
+    pub fn ip(&self, words: &str) -> String {
+        let mut ip = Command::new("ip");
+        ip.args(["-netns", &self.name]).args(words.split(' '));
+        ran(&mut ip)
+    }
+
+    /// The same command, run in this namespace.
+    pub fn enter(&self, command: &Command) -> Command {
+        let mut entered = Command::new("nsenter");
+        entered
+            .arg(format!("--net=/run/netns/{}", self.name))
+            .arg("--")
+            .arg(command.get_program())
+            .args(command.get_args());
+        for (key, value) in command.get_envs() {
+            match value {
+                Some(value) => entered.env(key, value),
+                None => entered.env_remove(key),
+            };
+        }
+        entered
+    }
+
+    /// Whether the kernel has interfaces of this kind that stand above another.
+    #[track_caller]
+    pub fn knows(&self, kind: &str) -> bool {
+        let id = if kind == "vlan" { " id 9" } else { "" };
+        self.ip("link add below0 type veth peer name below1");
+        let mut add = Command::new("ip");
+        add.args(["-netns", &self.name]);
+        add.args(format!("link add probe0 link below0 type {kind}{id}").split(' '));
+        let known = add
+            .output()
+            .expect("iproute2 is installed")
+            .status
+            .success();
+        self.ip("link del below0");
+        known
+    }
+
+    /// The names of its interfaces but for loopback.
+    #[track_caller]
+    pub fn interfaces(&self) -> Vec<String> {
+        let rows: serde_json::Value =
+            serde_json::from_str(&self.ip("-json link")).expect("JSON of ip");
+        let rows = rows.as_array().cloned().unwrap_or_default();
+        let names = rows.iter().filter_map(|row| row["ifname"].as_str());
+        names.filter(|n| *n != "lo").map(str::to_owned).collect()
+    }
+}
+
+impl Default for HostNetwork {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for HostNetwork {
+    fn drop(&mut self) {
+        let deleted = Command::new("ip")
+            .args(["netns", "del", &self.name])
+            .status();
+        if !deleted.is_ok_and(|status| status.success()) && !std::thread::panicking() {
+            panic!("the network namespace {} stays", self.name);
+        }
+    }
+}
+
+#[track_caller]
+fn ran(command: &mut Command) -> String {
+    let output = command.output().expect("iproute2 is installed");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn unique() -> usize {
+    static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
