@@ -98,9 +98,11 @@ pub(super) fn unpack_archive(
         // A decoder that waits to hand on more must not wait for ever.
         drop(chunks);
         files.close();
-        let written = writers.into_iter().fold(Ok(()), |all, writer| {
-            all.and(writer.join().unwrap_or_else(|_| Err(panicked(archive))))
-        });
+        // Each is waited for, also after one has failed.
+        let mut written = Ok(());
+        for writer in writers {
+            written = written.and(writer.join().unwrap_or_else(|_| Err(panicked(archive))));
+        }
         let decoded = decoding
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("the thread that decodes panicked")));
