@@ -8,9 +8,11 @@ mod boot;
 pub(crate) mod client;
 mod control;
 mod halt;
+mod hooking;
 mod last_words;
 pub(crate) mod leash;
 mod log;
+mod own;
 pub(crate) mod policy;
 pub(crate) mod protocol;
 mod requests;
@@ -142,14 +144,17 @@ struct Monitor {
     /// Why init was killed, if this monitor did it.
     killed: Option<Killed>,
     unheard: Option<Unheard>,
+    kill_at: Option<Instant>,
     frozen: bool,
     freezing: Option<Freezing>,
     /// Clients that wait for the guest's reboot.
     reboot_waiters: Vec<u64>,
     /// What runs in place of an init.
     execution: Option<Execution>,
+    /// The one before, until the hooks at its end have run.
+    ended: Option<Running>,
     /// Held until the very end.
-    _lock: File,
+    lock: Option<File>,
 }
 
 impl Monitor {

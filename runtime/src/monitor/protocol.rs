@@ -93,7 +93,7 @@ pub(crate) enum Answer {
     Thawed {
         already: bool,
     },
-    /// The guest goes on as it was.
+    /// It cannot be; the message goes on after "container X: ".
     Refused {
         message: String,
         hint: Option<String>,

@@ -3,8 +3,6 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
-
 use super::Monitor;
 use super::halt::{self, Unheard};
 use super::protocol::{Answer, Killed, Request, Status};
@@ -12,6 +10,9 @@ use crate::container::State;
 use crate::events::Change;
 use crate::exit::signal_name;
 use crate::sys::pidfd;
+
+/// How long who is to stop at once may take with another signal than SIGKILL.
+const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// A freeze that has begun.
 pub(super) struct Freezing {
@@ -96,12 +97,33 @@ impl Monitor {
         self.begin_to_stop(None);
         self.killed.get_or_insert(why);
         self.unheard = None;
-        if let Some(init) = &self.init {
-            // It has ended already: then that is being noticed.
-            let _ = pidfd::signal(init.pidfd.as_fd(), Signal::SIGKILL);
+        match self.settings.stop_signal {
+            Some(signal) if signal != libc::SIGKILL && self.kill_at.is_none() => {
+                self.signal_init(signal);
+                self.kill_at = Some(Instant::now() + STOP_GRACE);
+            }
+            _ => self.signal_init(libc::SIGKILL),
         }
         // Version 1's frozen processes do not die otherwise.
         self.thaw();
+    }
+
+    /// Kills what got another signal to stop (`lxc.signal.stop`) and has not.
+    pub(super) fn follow_up_kill(&mut self) {
+        if self.kill_at.is_some_and(|at| Instant::now() >= at) {
+            self.kill_at = None;
+            self.signal_init(libc::SIGKILL);
+        }
+    }
+
+    fn signal_init(&self, signal: i32) {
+        if let Some(init) = &self.init
+            && let Err(error) = pidfd::signal_number(init.pidfd.as_fd(), signal)
+            // It has ended already: then that is being noticed.
+            && error.raw_os_error() != Some(libc::ESRCH)
+        {
+            eprintln!("{} to init: {error}", signal_name(signal));
+        }
     }
 
     fn begin_to_stop(&mut self, signal: Option<i32>) {
@@ -119,9 +141,7 @@ impl Monitor {
             Some(unheard) if unheard.signal == signal => Some(unheard),
             _ => Some(Unheard::new(signal, self.booted_at)),
         };
-        if let Err(error) = pidfd::signal_number(init.pidfd.as_fd(), signal) {
-            eprintln!("{} to init: {error}", signal_name(signal));
-        }
+        self.signal_init(signal);
     }
 
     /// Sends a signal to halt again that init did not listen to, or gives it up.

@@ -22,8 +22,7 @@ impl Monitor {
     pub(super) fn watch(&mut self, until: Option<Instant>) -> Result<Option<Ended>> {
         loop {
             let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-            let terminals = || [&self.console].into_iter().chain(&self.ttys);
-            fds.extend(terminals().flat_map(Terminal::descriptors));
+            fds.extend(self.terminals().flat_map(Terminal::descriptors));
             fds.extend(self.control.descriptors());
             if let Some(init) = &self.init {
                 fds.push(PollFd::new(init.pidfd.as_fd(), PollFlags::POLLIN));
@@ -43,6 +42,7 @@ impl Monitor {
             }
             self.answer_requests();
             self.follow_up_halt();
+            self.follow_up_kill();
             self.follow_up_freeze();
             match &self.init {
                 Some(init) if ended => {
@@ -59,14 +59,18 @@ impl Monitor {
         }
     }
 
+    fn terminals(&self) -> impl Iterator<Item = &Terminal> {
+        [&self.console].into_iter().chain(&self.ttys)
+    }
+
     /// When to look again even if nothing happens.
     fn patience(&self, until: Option<Instant>) -> PollTimeout {
-        let left = until.map(|at| at.saturating_duration_since(Instant::now()));
-        let viewers = [&self.console].into_iter().chain(&self.ttys);
-        let viewers = viewers.filter_map(Terminal::deadline).min();
+        let terminals = self.terminals().filter_map(Terminal::deadline).min();
+        let left = |at: Instant| at.saturating_duration_since(Instant::now());
         let waits = [
-            left,
-            viewers.map(|at| at.saturating_duration_since(Instant::now())),
+            until.map(left),
+            self.kill_at.map(left),
+            terminals.map(left),
             self.unheard.map(|_| BOOT_INTERVAL),
             self.freezing.as_ref().map(|_| FREEZE_INTERVAL),
         ];
