@@ -8,12 +8,15 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, RenameFlags, renameat2};
 
+use crate::cgroup::{Cgroup, Usage};
+use crate::claim::{self, Claim};
 use crate::config::ConfigFile;
 use crate::container::{Container, Info};
 use crate::error::{Error, Reason, Result, Tried};
 use crate::events::{Change, Events};
 use crate::idmap::{self, IdRange};
 use crate::name::{ContainerName, nearest};
+use crate::resources::{LimitChange, changed_config};
 use crate::subid;
 
 /// Where containers live.
@@ -69,15 +72,37 @@ impl Containers {
 
     /// All containers, by name. What a killed monitor left behind is cleaned up on the way.
     pub fn list(&self) -> Result<Vec<Info>> {
+        self.sweep_abandoned()?;
         self.names()?
             .into_iter()
             .map(|name| self.handle(name).info())
             .collect()
     }
 
+    /// Removes what existed for a command that is gone.
+    fn sweep_abandoned(&self) -> Result<()> {
+        if nix::unistd::geteuid().is_root() {
+            for name in self.names()? {
+                claim::sweep(&self.handle(name));
+            }
+        }
+        Ok(())
+    }
+
     /// What happens to them from now on.
     pub fn events(&self) -> Result<Events> {
         Events::open(self)
+    }
+
+    /// What each running container uses, by name: cheap enough to be asked every second.
+    pub fn usage(&self) -> Result<Vec<(ContainerName, Usage)>> {
+        let mut found = Vec::new();
+        for name in self.names()? {
+            if let Some(usage) = self.handle(name.clone()).usage()? {
+                found.push((name, usage));
+            }
+        }
+        Ok(found)
     }
 
     /// A container that exists.
@@ -115,6 +140,7 @@ impl Containers {
             .mode(0o755)
             .create(state)
             .tried(|| format!("create {}", state.display()))?;
+        self.sweep_abandoned()?;
         if state.join(name.as_str()).exists() {
             return Err(already_exists(name, state));
         }
@@ -212,9 +238,24 @@ impl NewContainer {
         state.join(self.name.as_str()).join("rootfs")
     }
 
+    /// A config with these limits in it.
+    ///
+    /// # Errors
+    /// The host cannot hold it to one of them.
+    pub fn limited(&self, config: ConfigFile, limits: &[LimitChange]) -> Result<ConfigFile> {
+        let state = &self.containers.directories.state;
+        let cgroup = Cgroup::of_container(state, self.name.as_str())?;
+        changed_config(&cgroup, config, limits)
+    }
+
     /// The ids reserved for it.
     pub fn ids(&self) -> IdRange {
         self.ids
+    }
+
+    /// Makes it one that exists only as long as somebody wants it: who holds the claim.
+    pub fn claim(&self) -> Result<Claim> {
+        Claim::make(&self.path)
     }
 
     /// Makes it exist, by one rename.

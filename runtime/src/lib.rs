@@ -7,6 +7,7 @@
 
 mod autostart;
 mod cgroup;
+mod claim;
 pub mod config;
 mod console;
 mod container;
@@ -17,14 +18,17 @@ mod events;
 mod exec;
 mod exit;
 mod foreground;
+pub mod hooks;
 mod idmap;
 mod init;
 mod lifecycle;
 mod monitor;
 mod name;
 mod network;
+mod resources;
 mod run_directory;
 pub mod sandbox;
+mod seccomp;
 mod signals;
 mod subid;
 #[allow(unsafe_code, reason = "the one system-call module")]
@@ -32,7 +36,8 @@ mod sys;
 
 pub use autostart::{Chosen, Order, Selection};
 pub use cgroup::{Limits, LimitsInForce, Usage};
-pub use console::{SessionEnd, Tty};
+pub use claim::Claim;
+pub use console::{LogReader, SessionEnd, Tty};
 pub use container::{Container, Info, StartOptions, State, StopOptions};
 pub use containers::{Containers, Directories, NewContainer};
 pub use editing::{Edited, Replaced};
@@ -47,5 +52,7 @@ pub use monitor::client::Stopped;
 pub use monitor::monitor_main;
 pub use monitor::policy::RestartPolicy;
 pub use name::ContainerName;
+pub use resources::{LimitChange, Rates, SetIn, SetResult};
 pub use sys::inherited::inherited_stream;
 pub use sys::pidfd::Ended;
+pub use sys::tty::window_size;

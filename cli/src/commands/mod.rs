@@ -7,6 +7,7 @@ pub mod create;
 pub mod destroy;
 pub mod events;
 pub mod exec;
+mod foreground;
 pub mod freeze;
 pub mod image;
 pub mod info;
@@ -14,11 +15,14 @@ pub mod logs;
 pub mod ls;
 mod requested;
 pub mod restart;
+pub mod run;
+pub mod set;
 mod several;
 pub mod shell;
 pub mod start;
 pub mod stop;
 pub mod template;
+pub mod top;
 pub mod unfreeze;
 pub mod wait;
 
@@ -66,9 +70,12 @@ fn run(context: &Context, command: Command) -> Outcome<ExitCode> {
         Command::Ls(args) => ls::run(context, &args).map(done),
         Command::Info(args) => info::run(context, &args).map(done),
         Command::Config(command) => config::run(context, &command).map(done),
+        Command::Top(args) => top::run(context, &args).map(done),
+        Command::Set(args) => set::run(context, &args).map(done),
         Command::Exec(args) => exec::run(context, &args),
         Command::Shell(args) => shell::run(context, &args),
         Command::Console(args) => console::run(context, &args),
+        Command::Run(args) => run::run(context, &args),
         Command::Logs(args) => logs::run(context, &args).map(done),
         Command::Template(command) => template::run(context, &command).map(done),
         Command::Image(command) => image::run(context, &command).map(done),

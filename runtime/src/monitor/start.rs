@@ -10,12 +10,13 @@ use super::boot::Booted;
 use super::control::Control;
 use super::last_words::LastWords;
 use super::leash::Leash;
+use super::log::{Bounds, Log};
 use super::policy::{NEVER, RestartPolicy, Restarts};
 use super::terminal::Terminal;
-use super::{Monitor, boot, now};
+use super::{Monitor, boot, now, own};
 use crate::cgroup::Cgroup;
 use crate::config::Settings;
-use crate::container::{Container, check_rootfs};
+use crate::container::Container;
 use crate::error::{Error, Reason, Result, Tried};
 use crate::events::Change;
 use crate::exit::Exit;
@@ -97,7 +98,8 @@ impl Monitor {
             freezing: None,
             reboot_waiters: Vec::new(),
             execution: prepared.execution,
-            _lock: lock,
+            ended: None,
+            lock: Some(lock),
         };
         monitor.begin(init);
         Ok(monitor)
@@ -113,7 +115,7 @@ fn prepare(container: &Container, run: &RunDirectory, leash: Option<Leash>) -> R
         None => RestartPolicy::of(&config)?,
     };
     let restarts = Restarts::new(policy);
-    check_rootfs(&settings.rootfs)?;
+    own::obey(&settings)?;
     // Only when they are asked for: the guest's init, not this process, gets the rest.
     let mut mask = SigSet::empty();
     for signal in [
@@ -130,9 +132,10 @@ fn prepare(container: &Container, run: &RunDirectory, leash: Option<Leash>) -> R
     let signals = SignalFd::with_flags(&mask, flags).tried(what)?;
     let mut control = Control::new(run.listen()?)?;
     let owner = settings.root_ids();
-    let log = container.console_log();
+    let log = container.own_console_log();
     let log = settings.console_log.as_deref().unwrap_or(&log);
     let words = LastWords::since_now(log);
+    let log = Log::open(log, Bounds::of(&settings.console))?;
     let mut console = Terminal::open(owner, Some(log))?;
     let execution = match leash {
         Some(leash) => leash.fasten(&mut control, &mut console)?,
