@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, LimitsInForce, Usage};
 use crate::config::{ConfigFile, Settings};
 use crate::containers::{Directories, lock_directory, write_file};
 use crate::error::{Error, ErrorKind, Reason, Result, Tried};
@@ -63,6 +63,10 @@ pub struct Info {
     pub memory: Option<u64>,
     /// Bytes of memory it may use.
     pub memory_limit: Option<u64>,
+    /// What it uses, if it runs.
+    pub usage: Option<Usage>,
+    /// What it may use, if it runs.
+    pub limits: Option<LimitsInForce>,
     /// The host's uid of its root; `None` if its config cannot be understood.
     pub host_uid: Option<u32>,
     /// Whether its root is the host's.
@@ -71,6 +75,10 @@ pub struct Info {
     pub rootfs: Option<PathBuf>,
     /// Its addresses, IPv4 first, without loopback and link-local ones.
     pub ips: Vec<IpAddr>,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+    /// The groups it is in.
+    pub groups: Vec<String>,
     /// The template it was made by.
     pub template: Option<String>,
     /// The image it was made from.
@@ -146,6 +154,11 @@ impl Container {
         &self.name
     }
 
+    /// Another one in the same directory.
+    pub(crate) fn beside(&self, name: ContainerName) -> Container {
+        Container::new(self.directories.clone(), name)
+    }
+
     /// `STATE/NAME`.
     pub fn dir(&self) -> PathBuf {
         self.directories.state.join(self.name.as_str())
@@ -202,12 +215,9 @@ impl Container {
     /// Everything there is to know.
     pub fn info(&self) -> Result<Info> {
         let (state, status) = self.observe()?;
-        let (memory, memory_limit) = match &status {
-            Some(_) => self
-                .cgroup()
-                .map_or((None, None), |c| (c.memory(), c.memory_limit())),
-            None => (None, None),
-        };
+        let cgroup = status.as_ref().and_then(|_| self.cgroup().ok());
+        let usage = cgroup.as_ref().map(Cgroup::usage);
+        let limits = cgroup.as_ref().map(Cgroup::limits);
         // One broken config must not hide the other containers.
         let config = self.config().ok();
         let settings = config.as_ref().and_then(|config| Settings::of(config).ok());
@@ -219,8 +229,10 @@ impl Container {
             started_at: status.as_ref().map(|status| status.started_at),
             restarts: status.as_ref().map(|status| status.restarts),
             last_exit: Exit::read(&self.dir()),
-            memory,
-            memory_limit,
+            memory: usage.and_then(|usage| usage.memory),
+            memory_limit: limits.as_ref().and_then(|limits| limits.memory),
+            usage,
+            limits,
             // Of a running one, what it was started with.
             host_uid: match &status {
                 Some(status) => Some(status.root_uid),
@@ -229,6 +241,15 @@ impl Container {
             privileged: match &status {
                 Some(status) => Some(status.privileged),
                 None => settings.as_ref().map(Settings::privileged),
+            },
+            autostart: match &settings {
+                Some(settings) => settings.autostart.auto,
+                None => get("lxc.start.auto").as_deref() == Some("1"),
+            },
+            groups: match (&settings, &config) {
+                (Some(settings), _) => settings.autostart.groups.clone(),
+                (None, Some(config)) => config.lines_of(&["lxc.group"]).map(|l| l.value).collect(),
+                (None, None) => Vec::new(),
             },
             rootfs: settings.map(|settings| settings.rootfs),
             ips: match status.as_ref().and_then(|status| status.init_pid) {
@@ -387,6 +408,8 @@ impl Container {
             };
             match self.stop(&kill) {
                 Err(error) if error.reason() != Reason::NotRunning => return Err(error),
+                // An ephemeral one was destroyed by its monitor.
+                _ if !self.dir().exists() => return Ok(()),
                 _ => {}
             }
         }
@@ -446,7 +469,7 @@ impl Container {
         }
     }
 
-    fn not_running(&self) -> Error {
+    pub(crate) fn not_running(&self) -> Error {
         Error::user(format!("container \"{}\" is not running", self.name))
             .with_reason(Reason::NotRunning)
             .with_hint(format!("start it: sampan start {}", self.name))

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, RenameFlags, renameat2};
 
+use crate::cgroup::{Cgroup, Usage};
 use crate::claim::{self, Claim};
 use crate::config::ConfigFile;
 use crate::container::{Container, Info};
@@ -15,6 +16,7 @@ use crate::error::{Error, Reason, Result, Tried};
 use crate::events::{Change, Events};
 use crate::idmap::{self, IdRange};
 use crate::name::{ContainerName, nearest};
+use crate::resources::{LimitChange, changed_config};
 use crate::subid;
 
 /// Where containers live.
@@ -90,6 +92,17 @@ impl Containers {
     /// What happens to them from now on.
     pub fn events(&self) -> Result<Events> {
         Events::open(self)
+    }
+
+    /// What each running container uses, by name: cheap enough to be asked every second.
+    pub fn usage(&self) -> Result<Vec<(ContainerName, Usage)>> {
+        let mut found = Vec::new();
+        for name in self.names()? {
+            if let Some(usage) = self.handle(name.clone()).usage()? {
+                found.push((name, usage));
+            }
+        }
+        Ok(found)
     }
 
     /// A container that exists.
@@ -223,6 +236,16 @@ impl NewContainer {
     pub fn final_rootfs(&self) -> PathBuf {
         let state = &self.containers.directories.state;
         state.join(self.name.as_str()).join("rootfs")
+    }
+
+    /// A config with these limits in it.
+    ///
+    /// # Errors
+    /// The host cannot hold it to one of them.
+    pub fn limited(&self, config: ConfigFile, limits: &[LimitChange]) -> Result<ConfigFile> {
+        let state = &self.containers.directories.state;
+        let cgroup = Cgroup::of_container(state, self.name.as_str())?;
+        changed_config(&cgroup, config, limits)
     }
 
     /// The ids reserved for it.

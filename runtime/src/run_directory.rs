@@ -35,6 +35,11 @@ impl RunDirectory {
         self.path.exists()
     }
 
+    /// What commands run in it are filtered by, besides what all are.
+    pub(crate) fn filter(&self) -> PathBuf {
+        self.path.join("seccomp")
+    }
+
     fn lock_file(&self) -> PathBuf {
         self.path.join("lock")
     }

@@ -2,8 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod elf;
 mod environment;
 mod guest;
+mod lxc;
 mod machine;
 mod mirror;
 mod network;
@@ -14,6 +16,7 @@ mod tree;
 mod watcher;
 
 pub use environment::TestEnvironment;
+pub use lxc::Lxc;
 pub use machine::{processes, processes_below};
 pub use mirror::{CachingMirror, apt_mirror};
 pub use network::HostNetwork;

@@ -9,6 +9,7 @@ use super::requested::{self, ImageArgs};
 use crate::{
     context::Context,
     failure::{Failure, Outcome},
+    limits::LimitArgs,
     timings::{Subject, TimingsArg},
 };
 use sampan_core::Span;
@@ -20,7 +21,8 @@ use sampan_plugins::Reporter as _;
 Examples:
   sampan create web -t debian --start
   sampan create old -t debian -o suite=bookworm -o include=openssh-server,vim
-  sampan create tiny -t busybox --offline")]
+  sampan create tiny -t busybox --offline
+  sampan create small -t debian --memory 512M --cpus 1.5 --pids 200")]
 pub struct Args {
     /// The name: letters, digits, `.`, `_` and `-`
     pub name: String,
@@ -28,6 +30,8 @@ pub struct Args {
     image: ImageArgs,
     #[command(flatten)]
     timings: TimingsArg,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Start it as well
     #[arg(long)]
     start: bool,
@@ -50,6 +54,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
         );
     }
     args.timings.check()?;
+    let limits = args.limits.changes()?;
     let workshop = context.workshop()?;
     let requested = requested::obtain(context, &workshop, &args.image)?;
     let image = &requested.obtained.image;
@@ -84,6 +89,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
         image: &image.key.to_string(),
         guest: &configured.config,
     })?;
+    let config = new.limited(config, &limits)?;
     if workshop.cancellation.is_cancelled() {
         return Err(sampan_plugins::PluginError::Cancelled.into());
     }

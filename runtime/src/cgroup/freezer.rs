@@ -82,3 +82,70 @@ impl Cgroup {
         fs::write(&path, value).tried(|| format!("write \"{value}\" to {}", path.display()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Child, Command};
+    use std::time::{Duration, Instant};
+
+    struct Killed(Child);
+
+    impl Drop for Killed {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    /// Freezes a process on some of the host's hierarchies, and kills it while it is frozen.
+    fn freeze_and_kill(name: &str, choose: impl Fn(&mut Cgroup)) {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("not tried: making cgroups needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let mut cgroup = Cgroup::of_container(dir.path(), name).unwrap();
+        choose(&mut cgroup);
+        cgroup.create().unwrap();
+        if cgroup.freezer().is_err() {
+            cgroup.remove().unwrap();
+            eprintln!("not tried: this host has no such freezer");
+            return;
+        }
+        let mut sleeper = Killed(Command::new("sleep").arg("1000").spawn().unwrap());
+        let pid = sleeper.0.id() as i32;
+        cgroup.add(pid).unwrap();
+        let soon = Instant::now() + Duration::from_secs(20);
+        let until = |frozen: bool| {
+            while cgroup.is_frozen().unwrap() != frozen {
+                assert!(Instant::now() < soon, "frozen: {}", !frozen);
+                std::thread::yield_now();
+            }
+        };
+        until(false);
+        cgroup.freeze().unwrap();
+        until(true);
+        cgroup.thaw().unwrap();
+        until(false);
+        cgroup.freeze().unwrap();
+        until(true);
+        // Reaped meanwhile: a killed process that nobody waits for stays in its cgroup.
+        std::thread::scope(|scope| {
+            scope.spawn(|| cgroup.kill().unwrap());
+            sleeper.0.wait().unwrap();
+        });
+        cgroup.remove().unwrap();
+        assert!(!cgroup.exists());
+    }
+
+    #[test]
+    fn a_process_is_frozen_and_killed_on_the_unified_hierarchy() {
+        freeze_and_kill("v2", |cgroup| cgroup.hierarchies.version_1.clear());
+    }
+
+    #[test]
+    fn a_process_is_frozen_and_killed_on_version_1() {
+        freeze_and_kill("v1", |cgroup| cgroup.hierarchies.unified = None);
+    }
+}

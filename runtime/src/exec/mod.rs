@@ -19,13 +19,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use self::terminal::Session;
 use crate::container::{Container, State, must_be_root};
 use crate::error::{Error, Reason, Result, Tried};
-use crate::init::{add_privileges, last_capability};
+use crate::init::{add_filters, add_privileges, last_capability};
 use crate::sandbox::c_string;
 use crate::sandbox::in_root::{DEFAULT_PATH, program_of};
 use crate::signals::Signals;
 use crate::sys::pidfd::{self, Ended};
 use crate::sys::plan::{Plan, Step};
-use crate::sys::seccomp::{Filter, program};
 use crate::sys::spawn::{Patience, Running, StartFailure, spawn};
 
 /// How long the way from clone to execve may take. It is a few milliseconds, unless the guest, or
@@ -119,7 +118,8 @@ impl Container {
     ) -> Result<Entered> {
         let cgroup = self.cgroup()?;
         let leaf = cgroup.open_exec_leaf()?;
-        let plan = plan(init, request, session)?;
+        let profile = crate::seccomp::kept(&self.run_directory().filter())?;
+        let plan = plan(init, request, session, profile)?;
         let child = spawn(plan, 0, leaf.as_ref().map(AsFd::as_fd))?;
         cgroup.add_to_version_1(child.pid())?;
         child.go(&[])?;
@@ -203,7 +203,12 @@ impl Init {
     }
 }
 
-fn plan(init: &Init, request: &ExecRequest, session: &Session) -> Result<Plan> {
+fn plan(
+    init: &Init,
+    request: &ExecRequest,
+    session: &Session,
+    profile: Option<Vec<libc::sock_filter>>,
+) -> Result<Plan> {
     let mut plan = Plan::new().tried(|| "open pipes".to_owned())?;
     let copy = || "copy a descriptor".to_owned();
     let pidfd = plan.keep(&init.pidfd).tried(copy)?;
@@ -226,12 +231,10 @@ fn plan(init: &Init, request: &ExecRequest, session: &Session) -> Result<Plan> {
         let slave = plan.keep_borrowed(slave).tried(copy)?;
         plan.step("take the terminal", Step::ControllingTty(slave));
     }
+    plan.step("leave the host's keys behind", Step::NewSessionKeyring);
     add_privileges(&mut plan, &init.dropped()?);
     // Before the ids: only root of the namespace may install it.
-    plan.step(
-        "refuse system calls",
-        Step::Seccomp(program(Filter::Container)),
-    );
+    add_filters(&mut plan, profile);
     plan.step(
         format!("become user {} and group {}", request.uid, request.gid),
         Step::SetIds {

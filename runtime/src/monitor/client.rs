@@ -124,10 +124,9 @@ impl Client {
                 master,
                 output,
             }),
-            (Ok(Answer::Refused { message, .. }), _) => Err(Error::user(format!(
-                "container \"{}\": {message}",
-                self.name
-            ))),
+            (Ok(Answer::Refused { message, hint }), _) => {
+                Err(self.refused("could not open a terminal of", &message, hint))
+            }
             _ => Err(self.silent()),
         }
     }

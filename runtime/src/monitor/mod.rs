@@ -8,9 +8,11 @@ mod boot;
 pub(crate) mod client;
 mod control;
 mod halt;
+mod hooking;
 mod last_words;
 pub(crate) mod leash;
 mod log;
+mod own;
 pub(crate) mod policy;
 pub(crate) mod protocol;
 mod requests;
@@ -149,8 +151,10 @@ struct Monitor {
     reboot_waiters: Vec<u64>,
     /// What runs in place of an init.
     execution: Option<Execution>,
+    /// The one before, until the hooks at its end have run.
+    ended: Option<Running>,
     /// Held until the very end.
-    _lock: File,
+    lock: Option<File>,
 }
 
 impl Monitor {

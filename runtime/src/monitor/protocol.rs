@@ -49,6 +49,10 @@ pub(crate) enum Request {
     Stop,
     /// Kill the guest: the same answers.
     Kill,
+    /// Show a terminal: the console (0), a tty, or the first tty that is free. Answered by
+    /// [`Answer::Terminal`] or [`Answer::Refused`], and by [`Answer::FellBehind`] when the monitor
+    /// ends the session.
+    View { tty: Option<u32> },
     /// Send this to the first process. No answer.
     Signal { signal: i32 },
     /// Ask the guest to reboot: [`Answer::Rebooting`], then [`Answer::Rebooted`]; or
@@ -58,10 +62,6 @@ pub(crate) enum Request {
     Freeze { milliseconds: u64 },
     /// Let everything run again: [`Answer::Thawed`].
     Thaw,
-    /// Show a terminal: the console (0), a tty, or the first tty that is free. Answered by
-    /// [`Answer::Terminal`] or [`Answer::Refused`], and by [`Answer::FellBehind`] when the monitor
-    /// ends the session.
-    View { tty: Option<u32> },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -72,6 +72,12 @@ pub(crate) enum Answer {
     Stopping {
         signal: Option<i32>,
     },
+    /// With it come the terminal's master, and a pipe with what the guest shows.
+    Terminal {
+        tty: u32,
+    },
+    /// The caller did not read what the guest showed.
+    FellBehind,
     /// It has stopped.
     Ended {
         exit: Exit,
@@ -92,12 +98,6 @@ pub(crate) enum Answer {
         message: String,
         hint: Option<String>,
     },
-    /// With it come the terminal's master, and a pipe with what the guest shows.
-    Terminal {
-        tty: u32,
-    },
-    /// The caller did not read what the guest showed.
-    FellBehind,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

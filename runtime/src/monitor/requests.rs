@@ -33,6 +33,10 @@ impl Monitor {
                     self.kill(Killed::AsAsked);
                     Some(Answer::Stopping { signal: None })
                 }
+                Request::View { tty } => {
+                    self.view(client, tty);
+                    continue;
+                }
                 Request::Signal { signal } => {
                     if let Some(init) = &self.init {
                         // It has ended already: then that is being noticed.
@@ -45,10 +49,6 @@ impl Monitor {
                     self.freeze(client, Duration::from_millis(milliseconds))
                 }
                 Request::Thaw => Some(self.thaw_as_asked()),
-                Request::View { tty } => {
-                    self.view(client, tty);
-                    None
-                }
             };
             if let Some(answer) = answer {
                 self.control.tell(client, &answer);

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use super::policy::Decision;
 use super::protocol::Answer;
-use super::{Monitor, boot, now};
+use super::{Monitor, boot, hooking, now};
+use crate::config::HookKind;
 use crate::error::Result;
 use crate::events::Change;
 use crate::exit::{Exit, How};
@@ -27,7 +28,7 @@ impl Monitor {
                 break ended;
             }
         };
-        self.init = None;
+        self.ended = self.init.take();
         self.unheard = None;
         self.kill_at = None;
         self.thaw();
@@ -74,8 +75,11 @@ impl Monitor {
                     }
                 }
             }
+            self.hooks_after(HookKind::Stop, "reboot");
             self.network = Connected::default();
             self.cgroup.remove()?;
+            self.hooks_after(HookKind::PostStop, "reboot");
+            self.ended = None;
             match boot::boot(
                 &self.container,
                 &self.settings,
@@ -110,20 +114,31 @@ impl Monitor {
         if let Err(error) = exit.write(&self.container.dir()) {
             eprintln!("{}", error.chain());
         }
+        self.hooks_after(HookKind::Stop, "stop");
         self.network = Connected::default();
         let removed = self.cgroup.remove();
+        self.hooks_after(HookKind::PostStop, "stop");
         let run = self.container.run_directory().remove();
         // From here on it is not running any more for everybody who asks.
         self.tell(Change::Stopped { exit: exit.clone() });
+        let destroyed = if self.settings.ephemeral {
+            // With the lock it would take itself for running.
+            self.lock = None;
+            self.container.destroy(false)
+        } else {
+            Ok(())
+        };
         self.control.tell_all(&Answer::Ended {
             exit,
             killed: self.killed,
         });
-        if self.settings.ephemeral {
-            // It takes the lock itself.
-            drop(self._lock);
-            self.container.destroy(false)?;
+        removed.and(run).and(destroyed)
+    }
+
+    /// Runs the hooks at an init's end. Those of one that did not get to run have run already.
+    fn hooks_after(&self, kind: HookKind, target: &str) {
+        if let Some(init) = &self.ended {
+            hooking::after(&self.container, &self.settings, kind, target, Some(init));
         }
-        removed.and(run)
     }
 }

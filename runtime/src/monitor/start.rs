@@ -13,10 +13,10 @@ use super::leash::Leash;
 use super::log::{Bounds, Log};
 use super::policy::{NEVER, RestartPolicy, Restarts};
 use super::terminal::Terminal;
-use super::{Monitor, boot, now};
+use super::{Monitor, boot, now, own};
 use crate::cgroup::Cgroup;
 use crate::config::Settings;
-use crate::container::{Container, check_rootfs};
+use crate::container::Container;
 use crate::error::{Error, Reason, Result, Tried};
 use crate::events::Change;
 use crate::exit::Exit;
@@ -98,7 +98,8 @@ impl Monitor {
             freezing: None,
             reboot_waiters: Vec::new(),
             execution: prepared.execution,
-            _lock: lock,
+            ended: None,
+            lock: Some(lock),
         };
         monitor.begin(init);
         Ok(monitor)
@@ -114,7 +115,7 @@ fn prepare(container: &Container, run: &RunDirectory, leash: Option<Leash>) -> R
         None => RestartPolicy::of(&config)?,
     };
     let restarts = Restarts::new(policy);
-    check_rootfs(&settings.rootfs)?;
+    own::obey(&settings)?;
     // Only when they are asked for: the guest's init, not this process, gets the rest.
     let mut mask = SigSet::empty();
     for signal in [

@@ -96,8 +96,7 @@ pub(super) const KEYS: &[Key] = &[
             draft.settings.console.directory = in_dev(line)?;
             Ok(())
         },
-    )
-    .refused(),
+    ),
     Key::new(
         "lxc.pty.max",
         "NUMBER",

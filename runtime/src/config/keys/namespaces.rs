@@ -67,23 +67,20 @@ pub(super) const KEYS: &[Key] = &[
         "only these namespaces are made anew: user mnt pid uts ipc net cgroup time",
         |draft, line| add(&mut draft.settings.namespaces.clone, line),
     )
-    .list()
-    .refused(),
+    .list(),
     Key::new(
         "lxc.namespace.keep",
         "NAMESPACE…",
         "these namespaces are those of the one who starts it",
         |draft, line| add(&mut draft.settings.namespaces.keep, line),
     )
-    .list()
-    .refused(),
+    .list(),
     Key::new(
         "lxc.namespace.share.*",
         "PID, NAME or PATH",
         "this namespace is that of another process or container",
         read_share,
-    )
-    .refused(),
+    ),
     Key::new(
         "lxc.time.offset.boot",
         "[-]NUMBER h|m|s|ms|us|ns",

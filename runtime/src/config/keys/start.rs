@@ -76,18 +76,23 @@ pub(super) const KEYS: &[Key] = &[
             draft.settings.monitor_unshare = number::<u32>(line, 0)? != 0;
             Ok(())
         },
-    )
-    .refused_but(&["0"]),
+    ),
     Key::new(
         "lxc.monitor.signal.pdeath",
         "SIGNAL or 0",
         "what init gets when its monitor dies; SIGKILL by default",
         |draft, line| {
-            draft.settings.death_signal = match line.value.as_str() {
+            let signal = match line.value.as_str() {
                 "" => libc::SIGKILL,
                 "0" => 0,
                 word => signal(word).ok_or_else(|| line.wrong("is not a signal"))?,
             };
+            if signal != libc::SIGKILL {
+                return Err(line.wrong(
+                    "is not supported: a guest that outlives its monitor runs unseen, so it gets SIGKILL",
+                ));
+            }
+            draft.settings.death_signal = signal;
             Ok(())
         },
     )
