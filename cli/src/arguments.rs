@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    console, create, destroy, exec, image, info, logs, ls, set, shell, start, stop, template, top,
+    autostart, config, console, create, destroy, events, exec, freeze, image, info, logs, ls,
+    restart, run, set, shell, start, stop, template, top, unfreeze, wait,
 };
 
 const EXAMPLES: &str = "\
@@ -87,11 +88,23 @@ pub enum Format {
 pub enum Command {
     /// Create a container from a template
     Create(create::Args),
-    /// Start a container
+    /// Start containers
     Start(start::Args),
-    /// Stop a container
+    /// Stop containers
     Stop(stop::Args),
-    /// Remove a container with everything in it
+    /// Stop and start containers
+    Restart(restart::Args),
+    /// Let no process of a container run for a while
+    Freeze(freeze::Args),
+    /// Let a frozen container run again
+    Unfreeze(unfreeze::Args),
+    /// Start or stop the containers that start with the machine
+    Autostart(autostart::Args),
+    /// Wait until a container is in some state
+    Wait(wait::Args),
+    /// Show what happens to containers, as it happens
+    Events(events::Args),
+    /// Remove containers with everything in them
     Destroy(destroy::Args),
     /// List the containers
     Ls(ls::Args),
@@ -101,10 +114,15 @@ pub enum Command {
     Top(top::Args),
     /// Change the limits of a container
     Set(set::Args),
+    /// Read or change the configuration of a container
+    #[command(subcommand)]
+    Config(config::Command),
     /// Run a command in a running container
     Exec(exec::Args),
     /// Open a login shell in a running container
     Shell(shell::Args),
+    /// Run one command in a container of its own, which is gone afterwards
+    Run(Box<run::Args>),
     /// Open a container's console, or one of its terminals
     Console(console::Args),
     /// Show what a container wrote to its console

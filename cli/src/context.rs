@@ -1,6 +1,6 @@
 //! What commands are given: arguments, directories, and the ways to images and containers.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{cell::Cell, path::PathBuf, sync::Arc};
 
 use sampan_plugins::{Cancellation, Downloader, ImageStore, Memory, Session, Template, Templates};
 
@@ -11,7 +11,7 @@ use crate::{
     directories::Directories,
     failure::{Failure, Outcome},
     reporter::Console,
-    signals,
+    signals::{self, Waiting},
 };
 
 /// One invocation.
@@ -69,11 +69,13 @@ impl Context {
         let program = std::env::current_exe().map_err(|error| {
             Failure::new(format!("cannot find the running program itself: {error}"))
         })?;
+        let (cancellation, waiting) = signals::cancel_on_signals()?;
         Ok(Workshop {
             program,
             downloader: Downloader::new(&self.directories.cache.join("downloads/v1"))?,
             memory: Memory::new(self.directories.cache.join("memory/v1")),
-            cancellation: signals::cancel_on_signals()?,
+            cancellation,
+            waiting: Cell::new(Some(waiting)),
             console: &self.console,
         })
     }
@@ -86,10 +88,19 @@ pub struct Workshop<'a> {
     memory: Memory,
     /// Whether the person asked to stop.
     pub cancellation: Arc<Cancellation>,
+    waiting: Cell<Option<Waiting>>,
     console: &'a Console,
 }
 
 impl Workshop<'_> {
+    /// No template is called any more: signals are no longer a wish to cancel, but wait for whoever
+    /// asks for them next.
+    pub fn release_signals(&self) {
+        if let Some(waiting) = self.waiting.take() {
+            waiting.end();
+        }
+    }
+
     /// A session with the templates.
     pub fn session(&self) -> Session<'_> {
         Session {

@@ -11,6 +11,9 @@ pub struct Failure {
     message: String,
     hint: Option<String>,
     internal: bool,
+    /// The last lines of a container's console.
+    console: Option<String>,
+    code: u8,
 }
 
 /// What a command answers.
@@ -23,6 +26,8 @@ impl Failure {
             message: message.into(),
             hint: None,
             internal: false,
+            console: None,
+            code: 1,
         }
     }
 
@@ -40,10 +45,28 @@ impl Failure {
         self
     }
 
+    /// The same with another exit code than 1.
+    #[must_use]
+    pub fn with_code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// The exit code of a command that ends by it.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+
     /// All of it, as it goes to standard error.
     pub fn words(&self) -> String {
         let mut words = format!("error: {}\n", self.message);
         // Writing to a string does not fail.
+        if let Some(console) = &self.console {
+            words.push_str("the last lines of its console:\n");
+            for line in console.lines() {
+                let _ = writeln!(words, "    {line}");
+            }
+        }
         if let Some(hint) = &self.hint {
             let _ = writeln!(words, "hint: {hint}");
         }
@@ -62,6 +85,8 @@ impl From<PluginError> for Failure {
             message: error.to_string(),
             hint: error.hint(),
             internal: error.failure() == sampan_plugins::Failure::Internal,
+            console: None,
+            code: 1,
         }
     }
 }
@@ -72,6 +97,8 @@ impl From<sampan_runtime::Error> for Failure {
             message: error.chain(),
             hint: error.hint().map(str::to_owned),
             internal: error.kind() == ErrorKind::Internal,
+            console: error.console().map(str::to_owned),
+            code: 1,
         }
     }
 }

@@ -9,6 +9,7 @@ mod directories;
 mod failure;
 mod file;
 mod limits;
+mod notify;
 mod output;
 mod pattern;
 mod reporter;

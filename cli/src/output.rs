@@ -84,7 +84,7 @@ pub fn fields<'a>(pairs: impl IntoIterator<Item = (&'a str, Option<String>)>) ->
 }
 
 /// Text of templates and guests without what would steer the terminal.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars()
         .map(|c| {
             if c.is_control() && c != '\n' {

@@ -80,6 +80,19 @@ fn main() -> std::io::Result<()> {
          lxc.cgroup2.memory.max = 1G\nlxc.cap.drop = sys_admin\nlxc.prlimit.nofile = 1:2\n",
     )?;
     seed(
+        "config",
+        "legacy",
+        "lxc.utsname = a\nlxc.network.type = veth\nlxc.network.ipv4 = 10.0.0.2/24\nlxc.tty =\n\
+         lxc.cap.drop = mknod\nlxc.cap.drop =\nfoo = bar\nlxc.hook.start = '/bin/x y'\r\n",
+    )?;
+    seed(
+        "fstab",
+        "lines",
+        "# x\nproc proc proc nodev,noexec,nosuid 0 0\n/a\\040b srv/x none rbind,ro,rslave,create=dir\n\
+         dev/null proc/kcore none bind,relative,optional\n/d e none bind,idmap=container,create=file\n\
+         tmpfs /srv/rootfs/run tmpfs size=1m,strictatime,sync\n",
+    )?;
+    seed(
         "options",
         "words",
         "text=a\non=yes\nlist=a,b\nmirror=http://m.invalid/debian\none=b\n",

@@ -3,9 +3,10 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
@@ -14,14 +15,18 @@ use crate::cgroup::{Cgroup, LimitsInForce, Usage};
 use crate::config::{ConfigFile, Settings};
 use crate::containers::{Directories, lock_directory, write_file};
 use crate::error::{Error, ErrorKind, Reason, Result, Tried};
+use crate::events::Change;
+use crate::exit::Exit;
+use crate::monitor::FOREGROUND;
 use crate::monitor::client::{Client, Stopped};
+use crate::monitor::policy::RestartPolicy;
 use crate::monitor::protocol::{Report, Status};
 use crate::name::ContainerName;
 use crate::network::{self, Owner};
 use crate::run_directory::RunDirectory;
 
 /// What a container is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum State {
@@ -33,6 +38,10 @@ pub enum State {
     Running,
     /// It was asked to stop.
     Stopping,
+    /// None of its processes runs until it is thawed.
+    Frozen,
+    /// Its init ended, and its restart policy starts it again in a while.
+    Restarting,
 }
 
 /// What there is to know about a container. The field names are stable.
@@ -46,6 +55,10 @@ pub struct Info {
     pub init_pid: Option<i32>,
     /// When its init was started, in seconds since 1970.
     pub started_at: Option<u64>,
+    /// How often its restart policy has started it again since it was started.
+    pub restarts: Option<u32>,
+    /// How its last run ended, or (running) the one before.
+    pub last_exit: Option<Exit>,
     /// Bytes of memory it uses now.
     pub memory: Option<u64>,
     /// Bytes of memory it may use.
@@ -103,6 +116,10 @@ pub struct StopOptions {
     pub kill: bool,
     /// How long it may take to halt before it is killed.
     pub timeout: Duration,
+    /// Whether it is killed then; otherwise that is an error.
+    pub kill_after: bool,
+    /// Whether to wait at all; otherwise it is only asked.
+    pub wait: bool,
 }
 
 impl Default for StopOptions {
@@ -110,6 +127,8 @@ impl Default for StopOptions {
         StopOptions {
             kill: false,
             timeout: Duration::from_secs(60),
+            kill_after: true,
+            wait: true,
         }
     }
 }
@@ -126,9 +145,18 @@ impl Container {
         Container { directories, name }
     }
 
+    pub(crate) fn directories(&self) -> &Directories {
+        &self.directories
+    }
+
     /// Its name.
     pub fn name(&self) -> &ContainerName {
         &self.name
+    }
+
+    /// Another one in the same directory.
+    pub(crate) fn beside(&self, name: ContainerName) -> Container {
+        Container::new(self.directories.clone(), name)
     }
 
     /// `STATE/NAME`.
@@ -143,6 +171,14 @@ impl Container {
 
     /// What its console showed.
     pub fn console_log(&self) -> PathBuf {
+        let configured = self.settings().ok();
+        configured
+            .and_then(|settings| settings.console_log)
+            .unwrap_or_else(|| self.own_console_log())
+    }
+
+    /// The same where its config says nothing: this one goes with the container.
+    pub(crate) fn own_console_log(&self) -> PathBuf {
         self.directories.log.join(format!("{}.console", self.name))
     }
 
@@ -173,7 +209,7 @@ impl Container {
 
     /// The host's pid of its init, if it runs.
     pub fn init_pid(&self) -> Result<Option<i32>> {
-        Ok(self.observe()?.1.map(|status| status.init_pid))
+        Ok(self.observe()?.1.and_then(|status| status.init_pid))
     }
 
     /// Everything there is to know.
@@ -189,8 +225,10 @@ impl Container {
         Ok(Info {
             name: self.name.to_string(),
             state,
-            init_pid: status.as_ref().map(|status| status.init_pid),
+            init_pid: status.as_ref().and_then(|status| status.init_pid),
             started_at: status.as_ref().map(|status| status.started_at),
+            restarts: status.as_ref().map(|status| status.restarts),
+            last_exit: Exit::read(&self.dir()),
             memory: usage.and_then(|usage| usage.memory),
             memory_limit: limits.as_ref().and_then(|limits| limits.memory),
             usage,
@@ -214,9 +252,9 @@ impl Container {
                 (None, None) => Vec::new(),
             },
             rootfs: settings.map(|settings| settings.rootfs),
-            ips: match &status {
+            ips: match status.as_ref().and_then(|status| status.init_pid) {
                 // It may end at any moment; then it has none.
-                Some(status) => network::addresses_of(status.init_pid).unwrap_or_default(),
+                Some(init) => network::addresses_of(init).unwrap_or_default(),
                 None => Vec::new(),
             },
             template: get("sampan.template"),
@@ -233,6 +271,15 @@ impl Container {
     /// The step that failed and why; [`Reason::Running`] if it runs already.
     pub fn start(&self, options: &StartOptions) -> Result<i32> {
         must_be_root("start a container")?;
+        Ok(self.start_monitor(options, None)?.0)
+    }
+
+    /// The pid of init and the monitor; with a leash, one in the foreground.
+    pub(crate) fn start_monitor(
+        &self,
+        options: &StartOptions,
+        leash: Option<OwnedFd>,
+    ) -> Result<(i32, Child)> {
         let lock = self.lock(FlockArg::LockExclusive)?;
         if self.run_directory().is_locked()? {
             return Err(
@@ -242,15 +289,16 @@ impl Container {
         }
         self.sweep_locked(&lock)?;
         // Said here rather than by the monitor, with the same words.
-        self.settings()?;
-        let report = self.spawn_monitor(options)?;
+        self.check_startable()?;
+        let (report, mut monitor) = self.spawn_monitor(options, leash)?;
         match report {
-            Report::Running { pid } => Ok(pid),
+            Report::Running { pid } => Ok((pid, monitor)),
             Report::Failed {
                 kind,
-                running,
+                reason,
                 message,
                 hint,
+                console,
             } => {
                 let message = format!("could not start container \"{}\": {message}", self.name);
                 let error = match kind.as_str() {
@@ -258,11 +306,9 @@ impl Container {
                     "environment" => Error::environment(message),
                     _ => Error::internal(message),
                 };
-                let error = if running {
-                    error.with_reason(Reason::Running)
-                } else {
-                    error
-                };
+                let error = error.with_reason(reason).with_console(console);
+                // What a monitor in the foreground had to remove is removed.
+                let _ = monitor.wait();
                 Err(match hint {
                     Some(hint) => error.with_hint(hint),
                     None => error,
@@ -271,7 +317,11 @@ impl Container {
         }
     }
 
-    fn spawn_monitor(&self, options: &StartOptions) -> Result<Report> {
+    fn spawn_monitor(
+        &self,
+        options: &StartOptions,
+        leash: Option<OwnedFd>,
+    ) -> Result<(Report, Child)> {
         let log = &self.directories.log;
         DirBuilder::new()
             .recursive(true)
@@ -284,6 +334,7 @@ impl Container {
             .mode(0o640)
             .open(self.log())
             .tried(|| format!("open {}", self.log().display()))?;
+        let foreground = leash.is_some();
         let (mut read, write) = io::pipe().tried(|| "open a pipe".to_owned())?;
         let program = options.monitor_program.display();
         let mut command = Command::new(&options.monitor_program);
@@ -295,27 +346,34 @@ impl Container {
                 &self.directories.log,
             ])
             .arg(self.name.as_str())
+            .args(leash.as_ref().map(|_| FOREGROUND))
             // It lives long: it should hold neither secrets nor a directory of its caller.
             .env_clear()
             .current_dir("/")
-            .stdin(Stdio::null())
+            .stdin(leash.map_or_else(Stdio::null, Stdio::from))
             .stdout(write)
             .stderr(log);
         let mut child = command.spawn().tried(|| format!("execute {program}"))?;
         // Our copy of the pipe's end is in there.
         drop(command);
-        // It goes to the background at once; then this process has no child to care for.
-        let first = child.wait().tried(|| "wait for the monitor".to_owned())?;
+        if !foreground {
+            // It goes to the background at once; then this process has no child to care for.
+            child.wait().tried(|| "wait for the monitor".to_owned())?;
+        }
         let mut text = String::new();
         read.read_to_string(&mut text)
             .tried(|| "read the monitor's report".to_owned())?;
-        serde_json::from_str(&text).map_err(|_| {
+        let report = serde_json::from_str(&text).map_err(|_| {
+            let how = child
+                .wait()
+                .map_or(String::new(), |how| format!(" ({how})"));
             Error::internal(format!(
-                "the monitor of container \"{}\" ended without a report ({first})",
+                "the monitor of container \"{}\" ended without a report{how}",
                 self.name
             ))
             .with_hint(format!("see {}", self.log().display()))
-        })
+        })?;
+        Ok((report, child))
     }
 
     /// Stops it, and returns when nothing of it is left.
@@ -350,6 +408,8 @@ impl Container {
             };
             match self.stop(&kill) {
                 Err(error) if error.reason() != Reason::NotRunning => return Err(error),
+                // An ephemeral one was destroyed by its monitor.
+                _ if !self.dir().exists() => return Ok(()),
                 _ => {}
             }
         }
@@ -369,10 +429,11 @@ impl Container {
             rand::random::<u32>()
         ));
         fs::rename(&from, &to).tried(|| format!("rename {}", from.display()))?;
+        let _ = self.tell(Change::Destroyed);
         for log in [
             self.log(),
-            self.console_log(),
-            self.console_log().with_extension("console.1"),
+            self.own_console_log(),
+            self.own_console_log().with_extension("console.1"),
         ] {
             let _ = fs::remove_file(log);
         }
@@ -431,8 +492,7 @@ impl Container {
             return Ok((State::Stopped, None));
         }
         match self.client().and_then(|mut client| client.status()) {
-            Ok(status) if status.stopping => Ok((State::Stopping, Some(status))),
-            Ok(status) => Ok((State::Running, Some(status))),
+            Ok(status) => Ok((status.state, Some(status))),
             Err(error) if error.reason() == Reason::NotRunning => Ok((State::Stopped, None)),
             // It does not answer yet, or not any more.
             Err(_) if self.run_directory().is_locked()? => Ok((State::Starting, None)),
@@ -441,7 +501,7 @@ impl Container {
     }
 
     /// Removes what a killed monitor left behind, unless somebody is at work here.
-    fn sweep(&self) -> Result<()> {
+    pub(crate) fn sweep(&self) -> Result<()> {
         if !self.run_directory().is_locked()?
             && (self.run_directory().exists() || self.cgroup()?.exists())
             && let Ok(lock) = self.lock(FlockArg::LockExclusiveNonblock)
@@ -456,8 +516,11 @@ impl Container {
         if !run.exists() && !cgroup.exists() {
             return Ok(());
         }
+        // What a monitor leaves that ends by itself is at most half a directory without a lock.
+        let left_behind = run.lock_left_behind()?;
+        let was_killed = left_behind.is_some();
         // Against a monitor whose starter was killed.
-        let Some(_running) = run.lock()? else {
+        let Some(_running) = left_behind.map_or_else(|| run.lock(), |lock| Ok(Some(lock)))? else {
             return Ok(());
         };
         cgroup.kill()?;
@@ -466,7 +529,22 @@ impl Container {
             network::sweep(self.owner(), &settings.networks)?;
         }
         cgroup.remove()?;
-        run.remove()
+        run.remove()?;
+        if was_killed {
+            let exit = Exit::with_monitor();
+            // It has stopped, whoever hears of it.
+            let _ = exit.write(&self.dir());
+            let _ = self.tell(Change::Stopped { exit });
+        }
+        Ok(())
+    }
+
+    /// What can be known before anything is tried.
+    pub(crate) fn check_startable(&self) -> Result<()> {
+        let config = self.config()?;
+        Settings::of(&config)?;
+        RestartPolicy::of(&config)?;
+        Ok(())
     }
 
     /// One start, destruction, sweep or edit at a time.

@@ -9,9 +9,11 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, RenameFlags, renameat2};
 
 use crate::cgroup::{Cgroup, Usage};
+use crate::claim::{self, Claim};
 use crate::config::ConfigFile;
 use crate::container::{Container, Info};
 use crate::error::{Error, Reason, Result, Tried};
+use crate::events::{Change, Events};
 use crate::idmap::{self, IdRange};
 use crate::name::{ContainerName, nearest};
 use crate::resources::{LimitChange, changed_config};
@@ -70,6 +72,7 @@ impl Containers {
 
     /// All containers, by name. What a killed monitor left behind is cleaned up on the way.
     pub fn list(&self) -> Result<Vec<Info>> {
+        self.sweep_abandoned()?;
         self.names()?
             .into_iter()
             .map(|name| self.handle(name).info())
@@ -85,6 +88,21 @@ impl Containers {
             }
         }
         Ok(found)
+    }
+
+    /// Removes what existed for a command that is gone.
+    fn sweep_abandoned(&self) -> Result<()> {
+        if nix::unistd::geteuid().is_root() {
+            for name in self.names()? {
+                claim::sweep(&self.handle(name));
+            }
+        }
+        Ok(())
+    }
+
+    /// What happens to them from now on.
+    pub fn events(&self) -> Result<Events> {
+        Events::open(self)
     }
 
     /// A container that exists.
@@ -122,6 +140,7 @@ impl Containers {
             .mode(0o755)
             .create(state)
             .tried(|| format!("create {}", state.display()))?;
+        self.sweep_abandoned()?;
         if state.join(name.as_str()).exists() {
             return Err(already_exists(name, state));
         }
@@ -173,7 +192,7 @@ impl Containers {
         Container::new(self.directories.clone(), name)
     }
 
-    fn names(&self) -> Result<Vec<ContainerName>> {
+    pub(crate) fn names(&self) -> Result<Vec<ContainerName>> {
         let state = &self.directories.state;
         let entries = match fs::read_dir(state) {
             Ok(entries) => entries,
@@ -234,6 +253,11 @@ impl NewContainer {
         self.ids
     }
 
+    /// Makes it one that exists only as long as somebody wants it: who holds the claim.
+    pub fn claim(&self) -> Result<Claim> {
+        Claim::make(&self.path)
+    }
+
     /// Makes it exist, by one rename.
     ///
     /// # Errors
@@ -261,7 +285,10 @@ impl NewContainer {
         parent
             .sync_all()
             .tried(|| format!("sync {}", state.display()))?;
-        Ok(self.containers.handle(self.name.clone()))
+        let container = self.containers.handle(self.name.clone());
+        // It exists, whoever hears of it.
+        let _ = container.tell(Change::Created);
+        Ok(container)
     }
 }
 
@@ -274,8 +301,22 @@ impl Drop for NewContainer {
     }
 }
 
+/// What a written file survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// The end of the process.
+    ProcessCrash,
+    /// The end of the machine too.
+    HostCrash,
+}
+
 /// Writes a file as a whole or not at all.
 pub(crate) fn write_file(path: &Path, text: &str) -> Result<()> {
+    replace_file(path, text, Durability::HostCrash)
+}
+
+/// As [`write_file`]; syncing takes longer than anything else in a short life.
+pub(crate) fn replace_file(path: &Path, text: &str, durability: Durability) -> Result<()> {
     let temporary = path.with_extension(format!("tmp-{:08x}", rand::random::<u32>()));
     let written = (|| {
         let mut file = fs::OpenOptions::new()
@@ -285,7 +326,9 @@ pub(crate) fn write_file(path: &Path, text: &str) -> Result<()> {
             .open(&temporary)?;
         file.set_permissions(fs::Permissions::from_mode(0o644))?;
         file.write_all(text.as_bytes())?;
-        file.sync_all()?;
+        if durability == Durability::HostCrash {
+            file.sync_all()?;
+        }
         fs::rename(&temporary, path)
     })();
     if written.is_err() {

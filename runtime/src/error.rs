@@ -20,7 +20,7 @@ pub enum ErrorKind {
 }
 
 /// Situations that a caller may want to tell apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum Reason {
     /// Nothing special; read the message.
@@ -45,6 +45,7 @@ pub struct Error {
     reason: Reason,
     message: String,
     hint: Option<String>,
+    console: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -85,6 +86,7 @@ impl Error {
             reason: Reason::Other,
             message: message.into(),
             hint: None,
+            console: None,
             source: None,
         }
     }
@@ -102,6 +104,16 @@ impl Error {
     /// What a person can do next.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
+    }
+
+    /// The last lines of the container's console, if they may tell more.
+    pub fn console(&self) -> Option<&str> {
+        self.console.as_deref()
+    }
+
+    pub(crate) fn with_console(mut self, lines: Option<String>) -> Error {
+        self.console = lines;
+        self
     }
 
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Error {
@@ -126,6 +138,7 @@ impl Error {
             reason: self.reason,
             message: message.into(),
             hint: self.hint.clone(),
+            console: self.console.clone(),
             source: Some(Box::new(self)),
         }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::config::ConfigFile;
+use crate::config::{ConfigFile, effective, today};
 use crate::error::{Error, Result, Tried};
 
 /// The size of every range, and their alignment.
@@ -104,13 +104,23 @@ fn used_by_containers(state: &Path) -> Result<BTreeSet<(u64, u64)>> {
     };
     for entry in entries.flatten() {
         let file = entry.path().join("config");
-        let Ok(text) = fs::read_to_string(&file) else {
+        let Ok(config) = ConfigFile::read(&file) else {
             continue;
         };
-        // A config that does not parse cannot be started, but its ids may be on its disk.
-        for line in ConfigFile::parse(&file, &text).lines_of(&["lxc.idmap", "lxc.id_map"]) {
-            let numbers: Vec<u64> = line
-                .value
+        // A config that cannot be obeyed, or includes what is not there, may still have its ids on
+        // its disk.
+        let lines = effective(&config).map_or_else(
+            |_| config.lines().map(|line| (line.key, line.value)).collect(),
+            |lines| -> Vec<_> {
+                lines
+                    .into_iter()
+                    .map(|line| (line.key, line.value))
+                    .collect()
+            },
+        );
+        let maps = lines.iter().filter(|(key, _)| today(key) == "lxc.idmap");
+        for (_, value) in maps {
+            let numbers: Vec<u64> = value
                 .split_whitespace()
                 .filter_map(|word| word.parse().ok())
                 .collect();

@@ -8,27 +8,40 @@
 
 mod devices;
 mod entries;
+mod execute;
 mod masks;
+pub(crate) mod namespaces;
+mod sysctl;
 
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
-use crate::config::{Capabilities, ProcMount, Settings, SysMount};
+use libc::sock_filter;
+
+pub(crate) use self::execute::Execution;
+use self::namespaces::is_own;
+use crate::config::{Capabilities, HookKind, Namespace, ProcMount, Settings, SysMount};
 use crate::error::{Result, Tried};
+use crate::hooks::{self, Context, Output};
 use crate::sandbox::c_string;
 use crate::sandbox::in_root::{DEFAULT_PATH, program_of};
-use crate::sys::plan::{FileSystem, Plan, SLOTS, Source, Step};
+use crate::sys::plan::{FileSystem, Plan, Program, SLOTS, Source, Step};
 use crate::sys::seccomp::{Filter, program};
 pub(crate) use entries::Unmapped;
 
 /// Where `wait for go` puts the rootfs; behind it come the mounts whose ids the monitor maps.
 const ROOTFS: usize = 0;
 const FIRST_MAPPED: usize = 1;
+/// The host's root, for hooks that see it.
+const HOST: usize = SLOTS - 5;
 const PROC: usize = SLOTS - 4;
 const SYS: usize = SLOTS - 3;
 const SCRATCH: usize = SLOTS - 2;
+
+/// reboot(2): in a pid namespace that is not its own a guest would restart the host.
+const SYS_BOOT: u32 = 22;
 
 /// What the monitor lends to a container.
 pub(crate) struct Terminals<'a> {
@@ -36,18 +49,51 @@ pub(crate) struct Terminals<'a> {
     pub(crate) ttys: Vec<BorrowedFd<'a>>,
 }
 
-/// The namespaces of a container's init.
-pub(crate) fn namespaces(settings: &Settings) -> libc::c_int {
-    let user = if settings.privileged() {
-        0
+/// What an init is started with besides its settings.
+pub(crate) struct Orders<'a> {
+    pub(crate) terminals: Terminals<'a>,
+    pub(crate) hooks: &'a Context,
+    pub(crate) output: &'a Output,
+    /// `lxc.seccomp.profile`, compiled.
+    pub(crate) profile: Option<Vec<sock_filter>>,
+    /// What runs in place of an init.
+    pub(crate) execution: Option<&'a Execution>,
+}
+
+/// Where the rootfs is attached on its way to become the root: for hooks, where they look for it,
+/// else anywhere (/tmp is on every host, and what it holds is not needed any more).
+pub(crate) fn mount_point(settings: &Settings) -> PathBuf {
+    let chosen = settings.rootfs_mount.clone();
+    if sees_host(settings) {
+        chosen.unwrap_or_else(|| PathBuf::from("/mnt"))
     } else {
-        libc::CLONE_NEWUSER
-    };
-    user | libc::CLONE_NEWNS
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWNET
+        PathBuf::from("/tmp")
+    }
+}
+
+/// Whether hooks run that see the assembled rootfs and the host's root.
+fn sees_host(settings: &Settings) -> bool {
+    let has = |kind| settings.hooks.of(kind).next().is_some();
+    has(HookKind::Mount) || (has(HookKind::Autodev) && settings.autodev)
+}
+
+/// Whether init opens the rootfs itself, because a hook in its mount namespace may mount it.
+pub(crate) fn opens_root(settings: &Settings) -> bool {
+    settings.hooks.of(HookKind::PreMount).next().is_some() && !settings.rootfs_mapped
+}
+
+/// `MOUNT_ATTR_*` of the rootfs.
+pub(crate) fn root_attributes(settings: &Settings) -> u64 {
+    let mut attributes = settings.rootfs_attributes;
+    if settings.rootfs_read_only {
+        attributes |= libc::MOUNT_ATTR_RDONLY;
+    }
+    // Devices are in /dev only, which is a file system of its own; unless the config says that the
+    // rootfs has them, where the devices cgroup guards them.
+    if settings.autodev || !settings.privileged() {
+        attributes |= libc::MOUNT_ATTR_NODEV;
+    }
+    attributes
 }
 
 /// Writes the plan. The first descriptor sent with the go byte is the rootfs; behind it come these
@@ -55,7 +101,7 @@ pub(crate) fn namespaces(settings: &Settings) -> libc::c_int {
 pub(crate) fn plan(
     name: &str,
     settings: &Settings,
-    terminals: &Terminals<'_>,
+    orders: &Orders<'_>,
 ) -> Result<(Plan, Vec<Unmapped>)> {
     let mut plan = Plan::new().tried(|| "open pipes".to_owned())?;
     plan.step("wait for the monitor", Step::WaitForGo);
@@ -71,32 +117,12 @@ pub(crate) fn plan(
     plan.step("bind its life to the monitor's", Step::DieWithParent);
     plan.step("leave the host's keys behind", Step::NewSessionKeyring);
     plan.step("start a session", Step::Setsid);
-    // Only now: together with clone3 its root would be the monitor's cgroup.
-    plan.step(
-        "unshare the cgroup namespace",
-        Step::Unshare(libc::CLONE_NEWCGROUP),
-    );
-    let host_name = settings.host_name.as_deref().unwrap_or(name);
-    plan.step(
-        format!("set the host name to {host_name}"),
-        Step::SetHostname(c_string(host_name)?),
-    );
-    plan.step("bring up the loopback interface", Step::LoopbackUp);
-    if settings.proc.is_some() {
-        plan.step(
-            "mount proc",
-            Step::NewFileSystem(crate::sandbox::proc_file_system(), PROC),
-        );
-    }
+    add_namespaces(&mut plan, name, settings)?;
     if settings.sys.is_some() {
         plan.step("mount sysfs", Step::NewFileSystem(sysfs(), SYS));
     }
-    // /tmp is on every host; what it holds is not needed any more.
-    plan.step(
-        "attach the root file system",
-        Step::Attach(Source::Slot(ROOTFS), c"/tmp".to_owned()),
-    );
-    plan.step("change the root", Step::PivotRoot(c"/tmp".to_owned()));
+    add_hooks(&mut plan, settings, orders, HookKind::PreMount, None)?;
+    add_root(&mut plan, settings)?;
     plan.step("set the umask", Step::Umask(0o022));
 
     if let Some(kind) = settings.proc {
@@ -105,33 +131,186 @@ pub(crate) fn plan(
     if let Some(kind) = settings.sys {
         add_sys(&mut plan, kind)?;
     }
-    devices::add(&mut plan, settings, terminals)?;
+    devices::add(&mut plan, settings, &orders.terminals)?;
     let unmapped = entries::add(&mut plan, settings)?;
+    if sees_host(settings) {
+        add_hooks(&mut plan, settings, orders, HookKind::Mount, Some(HOST))?;
+        if settings.autodev {
+            add_hooks(&mut plan, settings, orders, HookKind::Autodev, Some(HOST))?;
+        }
+        let at = c_string(mount_point(settings).as_os_str().as_bytes())?;
+        plan.step("return to the host's root", Step::ReturnToRoot(HOST));
+        plan.step("change the root", Step::PivotRoot(at));
+    }
+    if settings.hooks.of(HookKind::StartHost).next().is_some() {
+        plan.step("wait for the hooks of the host", Step::Pause);
+    }
+    add_execution(&mut plan, settings, orders)?;
+    Ok((plan, unmapped))
+}
 
+/// From its namespaces on: what is in each of them.
+fn add_namespaces(plan: &mut Plan, name: &str, settings: &Settings) -> Result<()> {
+    if is_own(settings, Namespace::Cgroup) {
+        // Only now: together with clone3 its root would be the monitor's cgroup.
+        plan.step(
+            "unshare the cgroup namespace",
+            Step::Unshare(libc::CLONE_NEWCGROUP),
+        );
+    }
+    if is_own(settings, Namespace::Uts) {
+        let host_name = settings.host_name.as_deref().unwrap_or(name);
+        plan.step(
+            format!("set the host name to {host_name}"),
+            Step::SetHostname(c_string(host_name)?),
+        );
+    }
+    if is_own(settings, Namespace::Network) {
+        plan.step("bring up the loopback interface", Step::LoopbackUp);
+    }
+    if settings.proc.is_some() || !settings.sysctls.is_empty() {
+        plan.step(
+            "mount proc",
+            Step::NewFileSystem(crate::sandbox::proc_file_system(), PROC),
+        );
+    }
+    // Before parts of it become read-only.
+    for (name, value) in &settings.sysctls {
+        plan.step(
+            format!("set lxc.sysctl.{name} = {value}"),
+            Step::WriteAt(
+                Source::Slot(PROC),
+                c_string(sysctl::file(settings, name)?)?,
+                value.clone().into_bytes(),
+            ),
+        );
+    }
+    Ok(())
+}
+
+/// The rootfs as `/`; with hooks that see the host's root too, for now only by chroot.
+fn add_root(plan: &mut Plan, settings: &Settings) -> Result<()> {
+    if opens_root(settings) {
+        let what = format!("open the root file system {}", settings.rootfs.display());
+        plan.step(
+            what,
+            Step::CloneTree {
+                path: c_string(settings.rootfs.as_os_str().as_bytes())?,
+                recursive: true,
+                slot: ROOTFS,
+            },
+        );
+        plan.step(
+            "set the flags of the root file system",
+            Step::SlotAttributes {
+                slot: ROOTFS,
+                set: root_attributes(settings),
+                clear: 0,
+            },
+        );
+    }
+    let mount_point = mount_point(settings);
+    let at = c_string(mount_point.as_os_str().as_bytes())?;
     plan.step(
-        "open /dev/console",
-        Step::StandardStreams(c"/dev/console".to_owned()),
+        format!("attach the root file system at {}", mount_point.display()),
+        Step::Attach(Source::Slot(ROOTFS), at.clone()),
     );
-    add_privileges(&mut plan, &dropped(settings)?);
+    if sees_host(settings) {
+        plan.step("keep the host's root", Step::KeepRoot(HOST));
+        plan.step("enter the root file system", Step::Chroot(at));
+        plan.step("enter its root directory", Step::Chdir(c"/".to_owned()));
+    } else {
+        plan.step("change the root", Step::PivotRoot(at));
+    }
+    Ok(())
+}
+
+fn add_hooks(
+    plan: &mut Plan,
+    settings: &Settings,
+    orders: &Orders<'_>,
+    kind: HookKind,
+    root: Option<usize>,
+) -> Result<()> {
+    for hook in settings.hooks.of(kind) {
+        let output = plan.keep(orders.output.write_end());
+        let output = output.tried(|| "copy a descriptor".to_owned())?;
+        plan.step(
+            hooks::sentence(hook),
+            Step::Run(Program {
+                exec: orders.hooks.program(hook, &[])?,
+                output,
+                root,
+                limit: hooks::TIME_LIMIT.as_millis() as libc::c_int,
+            }),
+        );
+    }
+    Ok(())
+}
+
+/// The end of the plan: privileges, and the program.
+fn add_execution(plan: &mut Plan, settings: &Settings, orders: &Orders<'_>) -> Result<()> {
+    let streams = if settings.console.none {
+        c"/dev/null"
+    } else {
+        c"/dev/console"
+    };
+    plan.step(
+        format!("open {}", streams.to_string_lossy()),
+        Step::StandardStreams(streams.to_owned()),
+    );
+    let mut dropped = dropped(settings)?;
+    if !is_own(settings, Namespace::Pid) && !dropped.contains(&SYS_BOOT) {
+        dropped.push(SYS_BOOT);
+    }
+    add_privileges(plan, &dropped);
     if settings.no_new_privileges {
         plan.step("forbid new privileges", Step::NoNewPrivileges);
     }
-    plan.step(
-        "refuse system calls",
-        Step::Seccomp(program(Filter::Container)),
-    );
+    add_filters(plan, orders.profile.clone());
+    add_hooks(plan, settings, orders, HookKind::Start, None)?;
+    if let Some(execution) = orders.execution {
+        return execute::add(plan, settings, execution);
+    }
     plan.step("close descriptors", Step::CloseOnExecFrom(3));
     let directory = settings.init_directory.as_deref().unwrap_or(Path::new("/"));
     plan.step(
         format!("change to the directory {}", directory.display()),
         Step::Chdir(c_string(directory.as_os_str().as_bytes())?),
     );
+    let (uid, gid) = (settings.init_uid, settings.init_gid);
+    if (uid, gid) != (0, 0) || !settings.init_groups.is_empty() {
+        plan.step(
+            format!("become user {uid} and group {gid} (lxc.init.uid, lxc.init.gid)"),
+            Step::SetIds {
+                uid,
+                gid,
+                groups: settings.init_groups.clone(),
+            },
+        );
+        plan.step("bind its life to the monitor's again", Step::DieWithParent);
+    }
     let argv: Vec<OsString> = settings.init.iter().map(OsString::from).collect();
     plan.step(
         format!("execute {} in the container", settings.init.join(" ")),
         Step::Exec(program_of(&argv, &environment(settings))?),
     );
-    Ok((plan, unmapped))
+    Ok(())
+}
+
+/// The filter that every guest has, and the one of its config on top: of two answers the kernel
+/// takes the stricter one, so that no profile opens what is always refused.
+pub(crate) fn add_filters(plan: &mut Plan, profile: Option<Vec<sock_filter>>) {
+    plan.step(
+        "refuse system calls",
+        Step::Seccomp(program(Filter::Container)),
+    );
+    if let Some(profile) = profile {
+        plan.step(
+            "refuse the system calls of lxc.seccomp.profile",
+            Step::Seccomp(profile),
+        );
+    }
 }
 
 /// Gives up capabilities: at the `execve` that ends the plan, root keeps what the bounding set has.

@@ -5,37 +5,52 @@
 
 #![deny(unsafe_code)]
 
+mod autostart;
 mod cgroup;
+mod claim;
 pub mod config;
 mod console;
 mod container;
 mod containers;
 mod editing;
 mod error;
+mod events;
 mod exec;
+mod exit;
+mod foreground;
+pub mod hooks;
 mod idmap;
 mod init;
+mod lifecycle;
 mod monitor;
 mod name;
 mod network;
 mod resources;
 mod run_directory;
 pub mod sandbox;
+mod seccomp;
 mod signals;
 mod subid;
 #[allow(unsafe_code, reason = "the one system-call module")]
 mod sys;
 
+pub use autostart::{Chosen, Order, Selection};
 pub use cgroup::{Limits, LimitsInForce, Usage};
-pub use console::{SessionEnd, Tty};
+pub use claim::Claim;
+pub use console::{LogReader, SessionEnd, Tty};
 pub use container::{Container, Info, StartOptions, State, StopOptions};
 pub use containers::{Containers, Directories, NewContainer};
 pub use editing::{Edited, Replaced};
 pub use error::{Error, ErrorKind, Reason, Result};
+pub use events::{Change, Event, Events};
 pub use exec::ExecRequest;
+pub use exit::{Exit, How, signal_name};
+pub use foreground::{ForegroundOptions, Progress};
 pub use idmap::IdRange;
+pub use lifecycle::{Awaited, Restarted};
 pub use monitor::client::Stopped;
 pub use monitor::monitor_main;
+pub use monitor::policy::RestartPolicy;
 pub use name::ContainerName;
 pub use resources::{LimitChange, Rates, SetIn, SetResult};
 pub use sys::inherited::inherited_stream;

@@ -15,6 +15,14 @@ impl ContainerName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// A name that nobody else chooses: this, and eight random digits.
+    ///
+    /// # Errors
+    /// It does not begin as a name does.
+    pub fn random(prefix: &str) -> crate::Result<ContainerName> {
+        format!("{prefix}{:08x}", rand::random::<u32>()).parse()
+    }
 }
 
 impl fmt::Display for ContainerName {

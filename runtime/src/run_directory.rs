@@ -6,16 +6,19 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 
 use crate::error::{Result, Tried};
 use crate::name::ContainerName;
+use crate::sys::pidfd;
 
 pub(crate) struct RunDirectory {
     path: PathBuf,
@@ -30,6 +33,11 @@ impl RunDirectory {
 
     pub(crate) fn exists(&self) -> bool {
         self.path.exists()
+    }
+
+    /// What commands run in it are filtered by, besides what all are.
+    pub(crate) fn filter(&self) -> PathBuf {
+        self.path.join("seccomp")
     }
 
     fn lock_file(&self) -> PathBuf {
@@ -52,43 +60,78 @@ impl RunDirectory {
 
     /// Takes the lock, for as long as the file is open. `None`: somebody has it.
     pub(crate) fn lock(&self) -> Result<Option<File>> {
-        let path = self.lock_file();
-        let what = || format!("lock {}", path.display());
         loop {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
                 .create(&self.path)
                 .tried(|| format!("create {}", self.path.display()))?;
-            let file = match OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(&path)
-            {
-                Ok(file) => file,
-                // A monitor that has just ended removed the directory in between.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                Err(e) => return Err(e).tried(what),
-            };
-            match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
-                Ok(_) => {}
-                Err(Errno::EAGAIN | Errno::EACCES) => return Ok(None),
-                Err(e) => return Err(e).tried(what),
+            match self.try_lock(true)? {
+                Locked::Ours(file) => return Ok(Some(file)),
+                Locked::Others => return Ok(None),
+                // A monitor that has just ended removed it in between.
+                Locked::Gone => {}
             }
-            // The same, but after we opened it: then we hold a lock on nothing.
-            let ours = file.metadata().tried(what)?;
-            if fs::metadata(&path).is_ok_and(|now| now.ino() == ours.ino()) {
-                return Ok(Some(file));
-            }
+        }
+    }
+
+    /// Takes the lock if it is there and nobody has it: then whoever had it was killed.
+    pub(crate) fn lock_left_behind(&self) -> Result<Option<File>> {
+        match self.try_lock(false)? {
+            Locked::Ours(file) => Ok(Some(file)),
+            Locked::Others | Locked::Gone => Ok(None),
+        }
+    }
+
+    fn try_lock(&self, create: bool) -> Result<Locked> {
+        let path = self.lock_file();
+        let what = || format!("lock {}", path.display());
+        let file = match OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(create)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+        {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Locked::Gone),
+            Err(e) => return Err(e).tried(what),
+        };
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+            Ok(_) => {}
+            Err(Errno::EAGAIN | Errno::EACCES) => return Ok(Locked::Others),
+            Err(e) => return Err(e).tried(what),
+        }
+        // Removed after we opened it: then we hold a lock on nothing.
+        let ours = file.metadata().tried(what)?;
+        if fs::metadata(&path).is_ok_and(|now| now.ino() == ours.ino()) {
+            Ok(Locked::Ours(file))
+        } else {
+            Ok(Locked::Gone)
         }
     }
 
     /// Connects to the monitor.
     pub(crate) fn connect(&self) -> io::Result<UnixStream> {
         self.through_short_path(|path| UnixStream::connect(path))
+    }
+
+    /// The monitor, by a descriptor that becomes readable when it ends. `None`: there is none, or it
+    /// does not listen yet.
+    pub(crate) fn monitor(&self) -> Result<Option<OwnedFd>> {
+        let Ok(stream) = self.connect() else {
+            return Ok(None);
+        };
+        let what = || "find the monitor's process".to_owned();
+        let pid = getsockopt(&stream, PeerCredentials).tried(what)?.pid();
+        let monitor = match pidfd::open(pid) {
+            Ok(monitor) => monitor,
+            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
+            Err(e) => return Err(e).tried(what),
+        };
+        // As long as the lock is held, the pid has not passed to a stranger.
+        Ok(self.is_locked()?.then_some(monitor))
     }
 
     /// The monitor's socket. The caller holds the lock.
@@ -106,8 +149,14 @@ impl RunDirectory {
         use_it(Path::new(&short))
     }
 
-    /// Removes everything. The caller holds the lock.
+    /// Removes everything, the lock last: as long as it is there, whoever held it was killed. The
+    /// caller holds it.
     pub(crate) fn remove(&self) -> Result<()> {
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.path() != self.lock_file()) {
+            // What cannot be removed is told below.
+            let _ = fs::remove_file(entry.path());
+        }
         match fs::remove_dir_all(&self.path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 Err(e).tried(|| format!("remove {}", self.path.display()))
@@ -115,6 +164,12 @@ impl RunDirectory {
             _ => Ok(()),
         }
     }
+}
+
+enum Locked {
+    Ours(File),
+    Others,
+    Gone,
 }
 
 fn whole_file() -> libc::flock {
@@ -142,8 +197,10 @@ mod tests {
         assert!(run.lock().unwrap().is_none());
         drop(lock);
         assert!(!run.is_locked().unwrap());
+        assert!(run.lock_left_behind().unwrap().is_some());
         run.remove().unwrap();
         assert!(!run.exists());
+        assert!(run.lock_left_behind().unwrap().is_none());
     }
 
     #[test]

@@ -224,8 +224,8 @@ fn one_that_ignores_its_halt_signal_is_killed_after_the_timeout() {
     ready(&web);
     let begun = Instant::now();
     let outcome = web.stop(&StopOptions {
-        kill: false,
         timeout: Duration::from_millis(300),
+        ..StopOptions::default()
     });
     assert_eq!(outcome.unwrap(), Stopped::KilledAfterTimeout);
     assert!(begun.elapsed() < Duration::from_secs(5));

@@ -3,25 +3,12 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
-    os::unix::fs::PermissionsExt,
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
 use sampan_tests::{Terminal, TestEnvironment, deadline_of, wait_until};
-
-/// A stopped guest whose init is this script of the shell.
-fn guest(env: &TestEnvironment, name: &str, script: &str, more: &str) {
-    env.create_small_guest(name, &[]);
-    let init = env.state().join(name).join("rootfs/sbin/init");
-    fs::remove_file(&init).unwrap();
-    fs::write(&init, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).unwrap();
-    let config = env.state().join(name).join("config");
-    let text = fs::read_to_string(&config).unwrap();
-    fs::write(&config, format!("{text}{more}\n")).unwrap();
-}
 
 fn piped(env: &TestEnvironment, arguments: &[&str]) -> Child {
     env.command(arguments)
@@ -53,7 +40,7 @@ const SHELL: &str =
 #[test]
 fn a_console_on_a_terminal_takes_keys_shows_output_follows_the_window_and_is_left_by_its_key() {
     let env = TestEnvironment::new();
-    guest(&env, "person", SHELL, "");
+    env.scripted_guest("person", SHELL, "");
     env.sampan(&["start", "person"]).ok();
     let mut terminal = Terminal::start(&env.command(&["console", "person"]));
     let before =
@@ -85,7 +72,7 @@ fn a_console_on_a_terminal_takes_keys_shows_output_follows_the_window_and_is_lef
 #[test]
 fn a_terminal_is_as_before_after_the_key_a_signal_and_the_end_of_the_container() {
     let env = TestEnvironment::new();
-    guest(&env, "restored", SHELL, "");
+    env.scripted_guest("restored", SHELL, "");
     env.sampan(&["start", "restored"]).ok();
     let session = |escape: &str| {
         let terminal = Terminal::start(&env.command(&["console", "-e", escape, "restored"]));
@@ -125,7 +112,7 @@ fn a_hundred_megabytes_arrive_through_the_console_byte_for_byte() {
     // It begins when it is told to, so that the session sees all of it.
     let script = "/bin/busybox stty raw -echo; read go; /bin/busybox awk 'BEGIN{for(i=1;i<=1050000;i++) printf \"%099d\\n\", i}'; \
                   echo end; read go";
-    guest(&env, "flood", script, "");
+    env.scripted_guest("flood", script, "");
     env.sampan(&["start", "flood"]).ok();
     for sessions in [1, 2] {
         if sessions == 2 {
@@ -201,7 +188,7 @@ fn a_pasted_megabyte_arrives_in_a_file_of_the_guest() {
     let env = TestEnvironment::new();
     let script = "/bin/busybox stty raw -echo; echo ready; /bin/busybox head -c 1048576 >/tmp/pasted; \
                   echo done; read go";
-    guest(&env, "paste", script, "");
+    env.scripted_guest("paste", script, "");
     let text: Vec<u8> = (0..1_048_576_u32).map(|n| (n % 251) as u8).collect();
     env.sampan(&["start", "paste"]).ok();
     let mut session = Kept(piped(&env, &["console", "paste"]));
@@ -230,7 +217,7 @@ fn each_tty_is_for_one_session_and_the_refusal_says_who_has_it() {
     let env = TestEnvironment::new();
     let script = "for n in 1 2; do (exec </dev/tty$n >/dev/tty$n; echo this is $n; \
                   while read l; do echo \"$n got $l\"; done) & done; trap 'exit 0' PWR; while :; do sleep 1; done";
-    guest(&env, "many", script, "lxc.tty.max = 2");
+    env.scripted_guest("many", script, "lxc.tty.max = 2");
     env.sampan(&["start", "many"]).ok();
     let mut first = Terminal::start(&env.command(&["console", "-t", "auto", "many"]));
     first.wait_for("connected to tty 1 of many");
@@ -266,7 +253,7 @@ fn a_viewer_that_is_stuck_is_let_go_while_guest_and_log_go_on() {
     let env = TestEnvironment::new();
     let script =
         "/bin/busybox stty raw -echo; read go; /bin/busybox seq 1 1000000; echo all; read go";
-    guest(&env, "stuck", script, "");
+    env.scripted_guest("stuck", script, "");
     env.sampan(&["start", "stuck"]).ok();
     let mut idle = Kept(piped(&env, &["console", "stuck"]));
     deadline_of("the session is there", || {
@@ -301,4 +288,53 @@ fn a_console_of_what_does_not_run_is_refused_in_words() {
     assert!(ran.stderr.contains("lxc.tty.max"), "{}", ran.stderr);
     let ran = env.sampan(&["console", "-t", "x", "quiet"]);
     assert_eq!(ran.code, 2);
+}
+
+#[test]
+fn logs_follow_through_a_rotation_and_a_restart_until_the_container_is_destroyed() {
+    let env = TestEnvironment::new();
+    let script = "/bin/busybox seq 1 700000; echo end; read go";
+    env.scripted_guest("told", script, "");
+    let follower = env.background(&["logs", "-f", "told"]);
+    for boot in 1..=2 {
+        env.sampan(&["start", "told"]).ok();
+        deadline_of("the guest has written everything", || {
+            let last = env.sampan(&["logs", "-n", "1", "told"]).ok().stdout;
+            (last.trim() == "end").then_some(())
+        });
+        env.sampan(&["stop", "--kill", "told"]).ok();
+        let rotated = env.root().join("var/log/sampan/told.console.1");
+        assert!(rotated.exists(), "boot {boot} did not fill the log");
+    }
+    env.sampan(&["destroy", "told"]).ok();
+    let ran = follower.wait().ok();
+    let mut lines = ran.stdout.lines();
+    for _ in 0..2 {
+        for number in 1..=700_000 {
+            assert_eq!(lines.next(), Some(number.to_string().as_str()));
+        }
+        assert_eq!(lines.next(), Some("end"));
+    }
+    assert_eq!(lines.next(), None);
+}
+
+#[test]
+fn a_config_can_bound_the_console_log_and_put_it_elsewhere() {
+    let env = TestEnvironment::new();
+    let log = env.scratch().join("my.log");
+    let config = format!(
+        "lxc.console.logfile = {}\nlxc.console.size = 4096\nlxc.console.rotate = 1",
+        log.display()
+    );
+    let script = "/bin/busybox seq 1 5000; echo end; read go";
+    env.scripted_guest("bounded", script, &config);
+    env.sampan(&["start", "bounded"]).ok();
+    deadline_of("the guest has written everything", || {
+        let last = env.sampan(&["logs", "-n", "1", "bounded"]).ok().stdout;
+        (last.trim() == "end").then_some(())
+    });
+    for name in ["my.log", "my.log.1"] {
+        let size = fs::metadata(env.scratch().join(name)).unwrap().len();
+        assert!((1..=4096).contains(&size), "{name} has {size} bytes");
+    }
 }

@@ -130,6 +130,8 @@ fn starting_what_runs_and_stopping_what_does_not() {
     env.sampan(&["stop", "--kill", "web"]).ok();
     for arguments in [
         &["stop", "web"][..],
+        &["freeze", "web"],
+        &["unfreeze", "web"],
         &["exec", "web", "--", "true"],
         &["shell", "web"],
     ] {

@@ -38,6 +38,8 @@ fn json_has_the_documented_fields_and_no_others() {
     env.small_guest("web");
     for (arguments, row) in [
         (&["info", "web"][..], "info NAME"),
+        (&["config", "get", "web", "lxc.arch"], "config get NAME KEY"),
+        (&["config", "show", "web"], "config get NAME KEY"),
         (&["template", "ls"], "template ls"),
         (&["template", "show", "naughty"], "template show NAME"),
         (&["image", "ls"], "image ls"),

@@ -4,6 +4,8 @@
 
 pub mod elf;
 mod environment;
+mod guest;
+mod lxc;
 mod machine;
 mod mirror;
 mod network;
@@ -11,8 +13,10 @@ mod process;
 mod server;
 mod terminal;
 mod tree;
+mod watcher;
 
 pub use environment::TestEnvironment;
+pub use lxc::Lxc;
 pub use machine::{processes, processes_below};
 pub use mirror::{CachingMirror, apt_mirror};
 pub use network::HostNetwork;
@@ -20,3 +24,4 @@ pub use process::{Background, Ran, deadline_of, wait_until};
 pub use server::Server;
 pub use terminal::Terminal;
 pub use tree::Tree;
+pub use watcher::Watcher;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod docs;
 mod fixtures;
 mod fuzz;
 mod packages;
@@ -20,6 +21,7 @@ usage: cargo xtask COMMAND
   test       install what the tests need, then format, lint and run every test
   bench debian [RUNS]
              bootstrap beside mmdebstrap and debootstrap: medians, ratios, the time of each stage
+  docs       write docs/config.md from the table of keys
   fixtures   build the libraries that the end-to-end tests load
   fuzz       [--seconds N] [TARGET…]: feed the parsers what nobody thought of
 ";
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         ["test"] => in_workspace(test::run),
         ["bench", "debian"] => in_workspace(|shell| bench::debian(shell, None)),
         ["bench", "debian", runs] => in_workspace(|shell| bench::debian(shell, Some(runs))),
+        ["docs"] => in_workspace(docs::run),
         ["fixtures"] => in_workspace(fixtures::run),
         ["fuzz", rest @ ..] => in_workspace(|shell| fuzz::run(shell, rest)),
         _ => {

@@ -5,7 +5,7 @@ use xshell::{Shell, cmd};
 use crate::Result;
 
 /// Package, and what the tests use it for.
-pub const TEST: [(&str, &str); 8] = [
+pub const TEST: [(&str, &str); 9] = [
     ("busybox-static", "small guests that need no download"),
     ("g++", "libFuzzer, for the inputs that are replayed"),
     (
@@ -15,6 +15,10 @@ pub const TEST: [(&str, &str); 8] = [
     (
         "lxc",
         "the oracle: it must boot what Sampan makes, unchanged",
+    ),
+    (
+        "lxc-templates",
+        "the configs that LXC's Debian containers include",
     ),
     (
         "nginx-light",

@@ -103,7 +103,8 @@ pub fn key(word: &str) -> Result<Key, String> {
     }
 }
 
-fn key_name(key: u8) -> String {
+/// A key for people.
+pub fn key_name(key: u8) -> String {
     format!("Ctrl-{}", char::from(key | 0x40).to_ascii_lowercase())
 }
 

@@ -1,27 +1,40 @@
 //! `sampan destroy`.
 
+use std::process::ExitCode;
+
+use super::several::Names;
 use crate::{context::Context, failure::Outcome};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The files, config and logs of the container are removed.
+
+Examples:
+  sampan destroy web
+  sampan destroy --force web db")]
 pub struct Args {
-    /// The container; its files, config and logs are removed
-    pub name: String,
+    #[command(flatten)]
+    names: Names,
     /// Kill it if it runs
     #[arg(short, long)]
     force: bool,
 }
 
 /// Runs the command.
-pub fn run(context: &Context, args: &Args) -> Outcome {
+pub fn run(context: &Context, args: &Args) -> Outcome<ExitCode> {
     context.need_root("destroying a container")?;
-    let container = context.container(&args.name)?;
-    let directory = container.dir();
-    container.destroy(args.force)?;
-    context.console.say(&format!(
-        "destroyed {} with everything in {}",
-        args.name,
-        directory.display()
-    ));
-    Ok(())
+    args.names.each(
+        context,
+        |_| true,
+        |container| {
+            let directory = container.dir();
+            container.destroy(args.force)?;
+            Ok(format!(
+                "destroyed {} with everything in {}",
+                container.name(),
+                directory.display()
+            ))
+        },
+    )
 }

@@ -9,6 +9,9 @@ use crate::{
     failure::{Failure, Outcome},
 };
 
+/// A login shell in root's home: bash where there is one.
+pub const LOGIN: &str = "cd; if command -v bash >/dev/null; then exec bash -l; fi; exec sh -l";
+
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -41,22 +44,25 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(context: &Context, args: &Args) -> Outcome<ExitCode> {
-    let environment = args
-        .environment
-        .iter()
-        .map(|word| match word.split_once('=') {
-            Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
-            _ => Err(Failure::new(format!("`{word}` is not KEY=VALUE"))),
-        })
-        .collect::<Outcome<_>>()?;
     let request = ExecRequest {
         argv: args.command.clone(),
-        environment,
+        environment: variables(&args.environment)?,
         uid: args.uid,
         gid: args.gid,
         directory: args.workdir.clone(),
     };
     in_container(context, &args.name, &request)
+}
+
+/// Variables as they are typed.
+pub fn variables(words: &[String]) -> Outcome<Vec<(OsString, OsString)>> {
+    words
+        .iter()
+        .map(|word| match word.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
+            _ => Err(Failure::new(format!("`{word}` is not KEY=VALUE"))),
+        })
+        .collect()
 }
 
 /// Runs a command in a running container and passes on its exit code.

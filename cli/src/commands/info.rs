@@ -20,11 +20,22 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
             (_, Some(uid)) => Some(format!("user id {uid} on the host")),
             _ => None,
         };
+        let restarts = info.restarts.filter(|n| *n > 0).map(|n| n.to_string());
+        let last_run = info.last_exit.as_ref().map(|exit| {
+            let by = match (exit.requested, exit.gave_up) {
+                (true, _) => ", when it was asked to stop",
+                (_, true) => ", and was started again often enough",
+                _ => "",
+            };
+            format!("init {exit}{by}, {}", words::ago(exit.at))
+        });
         let mut fields = vec![
             ("name", Some(info.name.clone())),
             ("state", Some(state(info.state))),
             ("init", info.init_pid.map(|pid| format!("process {pid}"))),
             ("started", info.started_at.map(words::ago)),
+            ("restarts", restarts),
+            ("last run", last_run),
             (
                 "addresses",
                 (!info.ips.is_empty()).then(|| {
@@ -96,6 +107,8 @@ pub fn state(state: State) -> String {
         State::Starting => "starting",
         State::Running => "running",
         State::Stopping => "stopping",
+        State::Frozen => "frozen",
+        State::Restarting => "restarting",
         _ => "unknown",
     }
     .to_owned()

@@ -1,22 +1,32 @@
 //! `sampan logs`.
 
-use std::{fs::File, io::Read};
+use std::io::Write;
+
+use sampan_runtime::LogReader;
 
 use crate::{
     context::Context,
     failure::{Failure, Outcome},
-    output,
 };
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  sampan logs -n 20 web")]
+#[command(after_help = "\
+With --follow what is written from now on is shown too, through rotations of the log and restarts of
+the container, until Ctrl-C or until the container is destroyed.
+
+Examples:
+  sampan logs -n 20 web
+  sampan logs -f -n 0 web")]
 pub struct Args {
     /// The container
     pub name: String,
     /// Only the last LINES lines
     #[arg(short = 'n', long, value_name = "LINES")]
     lines: Option<usize>,
+    /// Go on with what is written from now on
+    #[arg(short, long)]
+    follow: bool,
     /// What the monitor said instead of what the guest wrote
     #[arg(long)]
     monitor: bool,
@@ -29,19 +39,31 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
         true => container.log(),
         false => container.console_log(),
     };
-    let mut bytes = Vec::new();
-    match File::open(&path).and_then(|mut file| file.read_to_end(&mut bytes)) {
-        Ok(_) => {}
-        // It was never started.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => {
-            return Err(Failure::new(format!(
-                "cannot read {}: {error}",
-                path.display()
-            )));
+    let mut log = LogReader::open(&path, args.follow)?;
+    let bytes = log.read()?;
+    let mut open = write(last_lines(&bytes, args.lines))?;
+    drop(bytes);
+    while args.follow && open {
+        // Destroyed: its directory goes first, then its log.
+        if !container.dir().exists() {
+            return Ok(());
         }
+        log.wait()?;
+        open = write(&log.read()?)?;
     }
-    output::write(last_lines(&bytes, args.lines))
+    Ok(())
+}
+
+/// Whether somebody reads on.
+fn write(bytes: &[u8]) -> Outcome<bool> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(format!(
+            "cannot write to standard output: {error}"
+        ))),
+    }
 }
 
 fn last_lines(bytes: &[u8], lines: Option<usize>) -> &[u8] {

@@ -1,20 +1,30 @@
 //! One file per command: its arguments and one function.
 
+pub mod autostart;
+pub mod config;
 pub mod console;
 pub mod create;
 pub mod destroy;
+pub mod events;
 pub mod exec;
+mod foreground;
+pub mod freeze;
 pub mod image;
 pub mod info;
 pub mod logs;
 pub mod ls;
 mod requested;
+pub mod restart;
+pub mod run;
 pub mod set;
+mod several;
 pub mod shell;
 pub mod start;
 pub mod stop;
 pub mod template;
 pub mod top;
+pub mod unfreeze;
+pub mod wait;
 
 use std::process::ExitCode;
 
@@ -39,7 +49,7 @@ pub fn main() -> ExitCode {
                 &mut std::io::stderr().lock(),
                 failure.words().as_bytes(),
             );
-            ExitCode::FAILURE
+            ExitCode::from(failure.code())
         }
     }
 }
@@ -48,16 +58,24 @@ fn run(context: &Context, command: Command) -> Outcome<ExitCode> {
     let done = |()| ExitCode::SUCCESS;
     match command {
         Command::Create(args) => create::run(context, &args).map(done),
-        Command::Start(args) => start::run(context, &args).map(done),
-        Command::Stop(args) => stop::run(context, &args).map(done),
-        Command::Destroy(args) => destroy::run(context, &args).map(done),
+        Command::Start(args) => start::run(context, &args),
+        Command::Stop(args) => stop::run(context, &args),
+        Command::Restart(args) => restart::run(context, &args),
+        Command::Freeze(args) => freeze::run(context, &args),
+        Command::Unfreeze(args) => unfreeze::run(context, &args),
+        Command::Autostart(args) => autostart::run(context, &args),
+        Command::Wait(args) => wait::run(context, &args),
+        Command::Events(args) => events::run(context, &args).map(done),
+        Command::Destroy(args) => destroy::run(context, &args),
         Command::Ls(args) => ls::run(context, &args).map(done),
         Command::Info(args) => info::run(context, &args).map(done),
         Command::Top(args) => top::run(context, &args).map(done),
         Command::Set(args) => set::run(context, &args).map(done),
+        Command::Config(command) => config::run(context, &command).map(done),
         Command::Exec(args) => exec::run(context, &args),
         Command::Shell(args) => shell::run(context, &args),
         Command::Console(args) => console::run(context, &args),
+        Command::Run(args) => run::run(context, &args),
         Command::Logs(args) => logs::run(context, &args).map(done),
         Command::Template(command) => template::run(context, &command).map(done),
         Command::Image(command) => image::run(context, &command).map(done),

@@ -4,11 +4,8 @@ use std::process::ExitCode;
 
 use sampan_runtime::ExecRequest;
 
-use super::exec;
+use super::exec::{self, LOGIN};
 use crate::{context::Context, failure::Outcome};
-
-/// A login shell in root's home: bash where there is one.
-const LOGIN: &str = "cd; if command -v bash >/dev/null; then exec bash -l; fi; exec sh -l";
 
 /// Arguments.
 #[derive(Debug, clap::Args)]

@@ -6,6 +6,7 @@
 //! not) and does not see the others.
 
 mod devices;
+mod freezer;
 mod hierarchies;
 mod keys;
 mod limits;
@@ -198,6 +199,7 @@ impl Cgroup {
         let mut pause = Duration::from_micros(200);
         loop {
             let alive = self.kill_once();
+            self.thaw_version_1();
             if matches!(alive, Ok(0)) {
                 return Ok(());
             }

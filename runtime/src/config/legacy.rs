@@ -28,7 +28,7 @@ pub const RENAMED: [(&str, &str); 23] = [
 ];
 
 /// Today's name of a single key; `lxc.network.*` is that of the first network.
-pub(super) fn today(key: &str) -> String {
+pub fn today(key: &str) -> String {
     Modernizer::default().modernise(key)
 }
 

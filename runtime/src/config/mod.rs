@@ -25,11 +25,11 @@ pub use keys::{
     Autostart, CgroupDirectories, Console, Hook, HookKind, Hooks, Log, Namespace, Namespaces,
     Seccomp,
 };
-pub use legacy::RENAMED;
+pub use legacy::{RENAMED, today};
 pub use mount_options::{Create, MountIds, MountOptions, Propagation, PropagationKind};
 pub use mounts::{MountEntry, ProcMount, SysMount, read_fstab};
 pub use networks::{
     Gateway, HardwareAddress, IpvlanMode, MacvlanMode, Network, NetworkAddress, NetworkKind,
 };
-pub use settings::{IdMapping, Settings};
+pub use settings::{IdMapping, Settings, problems};
 pub use values::{Capabilities, CgroupSetting, ResourceLimit};

@@ -24,6 +24,8 @@ pub struct Settings {
     pub rootfs_read_only: bool,
     /// `lxc.rootfs.options = idmap=container`: ids on disk are those inside.
     pub rootfs_mapped: bool,
+    /// `lxc.rootfs.options`: `MOUNT_ATTR_*` of the others.
+    pub rootfs_attributes: u64,
     /// `lxc.idmap = u …`; empty for a privileged container.
     pub user_map: Vec<IdMapping>,
     /// `lxc.idmap = g …`.
@@ -32,6 +34,8 @@ pub struct Settings {
     pub proc: Option<ProcMount>,
     /// `lxc.mount.auto = sys:…`.
     pub sys: Option<SysMount>,
+    /// `lxc.mount.auto = cgroup:ro`: the guest's cgroup tree is read-only.
+    pub cgroup_read_only: bool,
     /// `lxc.mount.entry`, in order.
     pub mounts: Vec<MountEntry>,
     /// `lxc.cap.drop` or `lxc.cap.keep`.
@@ -163,10 +167,12 @@ impl Settings {
             rootfs: PathBuf::new(),
             rootfs_read_only: false,
             rootfs_mapped: false,
+            rootfs_attributes: 0,
             user_map: Vec::new(),
             group_map: Vec::new(),
             proc: None,
             sys: None,
+            cgroup_read_only: false,
             mounts: Vec::new(),
             capabilities: Capabilities::Drop(Vec::new()),
             cgroup: Vec::new(),
@@ -216,6 +222,11 @@ pub(super) struct Draft {
     pub(super) drop: Vec<u32>,
     pub(super) keep: Option<Vec<u32>>,
     pub(super) entries: Vec<Assignment>,
+}
+
+/// All that keeps a config from being obeyed.
+pub fn problems(file: &ConfigFile) -> Vec<Error> {
+    read(file).1.into_iter().map(Error::from).collect()
 }
 
 /// Why a config cannot be obeyed: one line, or something missing.
@@ -315,6 +326,9 @@ impl Draft {
             Some(keep) => Capabilities::Keep(keep),
             None => Capabilities::Drop(drop),
         };
+        if !s.namespaces.clone.is_empty() && !s.namespaces.keep.is_empty() {
+            return Err("lxc.namespace.clone and lxc.namespace.keep exclude each other");
+        }
         let has_root = |map: &[IdMapping]| map.iter().any(|m| m.inside == 0);
         let mapped = !s.user_map.is_empty() || !s.group_map.is_empty();
         if mapped && !(has_root(&s.user_map) && has_root(&s.group_map)) {
@@ -386,10 +400,10 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_refused_with_its_place() {
-        let error = read("# fine\nlxc.hook.start = /bin/evil\n").unwrap_err();
+        let error = read("# fine\nlxc.console.path = /dev/tty8\n").unwrap_err();
         assert_eq!(
             error.chain(),
-            "/x/config:3: lxc.hook.start is not supported"
+            "/x/config:3: lxc.console.path is not supported"
         );
     }
 

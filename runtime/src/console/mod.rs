@@ -5,6 +5,7 @@
 //! who looks at a console sees all of it.
 
 mod escape;
+mod follow;
 mod raw;
 pub(crate) mod relay;
 
@@ -13,6 +14,7 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+pub use self::follow::LogReader;
 use self::relay::{Came, Relay};
 use crate::container::{Container, must_be_root};
 use crate::error::{Error, Result, Tried};
@@ -72,7 +74,7 @@ impl Container {
         // Before the terminal is raw, so that it becomes as before whatever comes.
         let signals = Signals::new()?;
         begun(view.tty);
-        let mut relay = Relay::begin(view.master, view.output, true, escape)?;
+        let mut relay = Relay::begin(view.master, view.output, true, escape, 1)?;
         loop {
             let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
             fds.extend(relay.poll_fds());

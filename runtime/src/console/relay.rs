@@ -30,6 +30,8 @@ pub(crate) struct Relay {
     output_open: bool,
     escape: Escape,
     raw: Option<RawInput>,
+    /// The number of the stream that shows the output.
+    screen: i32,
 }
 
 /// What a relay has come to.
@@ -52,6 +54,7 @@ impl Relay {
         output: OwnedFd,
         input: bool,
         escape: Option<u8>,
+        screen: i32,
     ) -> Result<Relay> {
         let what = || "set up the terminal".to_owned();
         for fd in [&master, &output] {
@@ -68,6 +71,7 @@ impl Relay {
             // What a script writes is the guest's, byte for byte.
             escape: Escape::new(escape.filter(|_| raw.is_some())),
             raw,
+            screen,
         };
         relay.resize();
         Ok(relay)
@@ -102,7 +106,7 @@ impl Relay {
             ),
             (
                 !self.shown.is_empty(),
-                standard_stream(1),
+                standard_stream(self.screen),
                 PollFlags::POLLOUT,
             ),
         ];
@@ -131,11 +135,6 @@ impl Relay {
     pub(crate) fn restore(&mut self) {
         self.raw = None;
         self.input_open = false;
-    }
-
-    /// Whether keys are read from a terminal.
-    pub(crate) fn is_raw(&self) -> bool {
-        self.raw.is_some()
     }
 
     /// Returns whether the person wants to leave.
@@ -188,9 +187,9 @@ impl Relay {
         }
         let mut done = 0;
         let mut open = true;
-        while done < self.shown.len() && ready(standard_stream(1), PollFlags::POLLOUT) {
+        while done < self.shown.len() && ready(standard_stream(self.screen), PollFlags::POLLOUT) {
             let end = self.shown.len().min(done + PIECE);
-            match nix::unistd::write(standard_stream(1), &self.shown[done..end]) {
+            match nix::unistd::write(standard_stream(self.screen), &self.shown[done..end]) {
                 Ok(n) => done += n,
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => break,

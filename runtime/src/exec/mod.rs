@@ -17,15 +17,14 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use self::terminal::Session;
-use crate::container::{Container, must_be_root};
+use crate::container::{Container, State, must_be_root};
 use crate::error::{Error, Reason, Result, Tried};
-use crate::init::{add_privileges, last_capability};
+use crate::init::{add_filters, add_privileges, last_capability};
 use crate::sandbox::c_string;
 use crate::sandbox::in_root::{DEFAULT_PATH, program_of};
 use crate::signals::Signals;
 use crate::sys::pidfd::{self, Ended};
 use crate::sys::plan::{Plan, Step};
-use crate::sys::seccomp::{Filter, program};
 use crate::sys::spawn::{Patience, Running, StartFailure, spawn};
 
 /// How long the way from clone to execve may take. It is a few milliseconds, unless the guest, or
@@ -33,7 +32,7 @@ use crate::sys::spawn::{Patience, Running, StartFailure, spawn};
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A command to run in a container.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct ExecRequest {
     /// The command, looked for in PATH inside, and its arguments.
     pub argv: Vec<OsString>,
@@ -78,11 +77,23 @@ impl Container {
     fn init(&self) -> Result<Init> {
         let mut client = self.client()?;
         let status = client.status()?;
-        let pid = status.init_pid;
+        let Some(pid) = status.init_pid else {
+            return Err(Error::environment(format!(
+                "container \"{}\" is between two starts",
+                self.name()
+            ))
+            .with_hint("try again; see also its console: sampan logs"));
+        };
+        if status.state == State::Frozen {
+            return Err(
+                Error::user(format!("container \"{}\" is frozen", self.name()))
+                    .with_hint(format!("thaw it: sampan unfreeze {}", self.name())),
+            );
+        }
         let pidfd = pidfd::open(pid).tried(|| format!("open a pidfd of process {pid}"))?;
         // The monitor tells a pid only while it has not reaped that process: if it still tells the
         // same one, the descriptor is of init and not of a stranger with a recycled pid.
-        if client.status()?.init_pid != pid {
+        if client.status()?.init_pid != Some(pid) {
             return Err(Error::environment(format!(
                 "container \"{}\" restarted in this moment",
                 self.name()
@@ -107,7 +118,8 @@ impl Container {
     ) -> Result<Entered> {
         let cgroup = self.cgroup()?;
         let leaf = cgroup.open_exec_leaf()?;
-        let plan = plan(init, request, session)?;
+        let profile = crate::seccomp::kept(&self.run_directory().filter())?;
+        let plan = plan(init, request, session, profile)?;
         let child = spawn(plan, 0, leaf.as_ref().map(AsFd::as_fd))?;
         cgroup.add_to_version_1(child.pid())?;
         child.go(&[])?;
@@ -191,7 +203,12 @@ impl Init {
     }
 }
 
-fn plan(init: &Init, request: &ExecRequest, session: &Session) -> Result<Plan> {
+fn plan(
+    init: &Init,
+    request: &ExecRequest,
+    session: &Session,
+    profile: Option<Vec<libc::sock_filter>>,
+) -> Result<Plan> {
     let mut plan = Plan::new().tried(|| "open pipes".to_owned())?;
     let copy = || "copy a descriptor".to_owned();
     let pidfd = plan.keep(&init.pidfd).tried(copy)?;
@@ -217,10 +234,7 @@ fn plan(init: &Init, request: &ExecRequest, session: &Session) -> Result<Plan> {
     plan.step("leave the host's keys behind", Step::NewSessionKeyring);
     add_privileges(&mut plan, &init.dropped()?);
     // Before the ids: only root of the namespace may install it.
-    plan.step(
-        "refuse system calls",
-        Step::Seccomp(program(Filter::Container)),
-    );
+    add_filters(&mut plan, profile);
     plan.step(
         format!("become user {} and group {}", request.uid, request.gid),
         Step::SetIds {

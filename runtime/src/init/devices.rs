@@ -16,11 +16,54 @@ const TTY_GROUP: u32 = 5;
 pub(super) fn add(plan: &mut Plan, settings: &Settings, terminals: &Terminals<'_>) -> Result<()> {
     if settings.autodev {
         add_fresh(plan, settings)?;
+    } else {
+        add_pseudo_terminals(plan, settings)?;
     }
-    terminal(plan, "/dev/console", terminals.console)?;
+    let directory = settings.console.directory.as_deref();
+    if let Some(directory) = directory {
+        mkdir(plan, &Path::new("/dev").join(directory), true)?;
+        if !settings.console.none {
+            let path = format!("/dev/{}/console", directory.display());
+            terminal(plan, &path, terminals.console)?;
+        }
+    }
+    if !settings.console.none {
+        terminal(plan, "/dev/console", terminals.console)?;
+    }
     for (index, tty) in terminals.ttys.iter().enumerate() {
-        terminal(plan, &format!("/dev/tty{}", index + 1), *tty)?;
+        let path = format!("/dev/tty{}", index + 1);
+        let Some(directory) = directory else {
+            terminal(plan, &path, *tty)?;
+            continue;
+        };
+        // `lxc.tty.dir`: the device there, and a link to it.
+        let target = format!("{}/tty{}", directory.display(), index + 1);
+        terminal(plan, &format!("/dev/{target}"), *tty)?;
+        plan.step(
+            format!("make the link {path}"),
+            Step::Symlink {
+                target: c_string(target)?,
+                path: c_string(path)?,
+            },
+        );
     }
+    Ok(())
+}
+
+/// In a /dev of the rootfs's own. What is missing there is made, as LXC does.
+fn add_pseudo_terminals(plan: &mut Plan, settings: &Settings) -> Result<()> {
+    mkdir(plan, Path::new("/dev/pts"), true)?;
+    plan.step(
+        "mount devpts at /dev/pts",
+        Step::Mount(devpts(settings)?, c"/dev/pts".to_owned()),
+    );
+    plan.step(
+        "make the link /dev/ptmx",
+        Step::Symlink {
+            target: c"pts/ptmx".to_owned(),
+            path: c"/dev/ptmx".to_owned(),
+        },
+    );
     Ok(())
 }
 
@@ -29,7 +72,10 @@ fn add_fresh(plan: &mut Plan, settings: &Settings) -> Result<()> {
     mkdir(plan, Path::new("/dev"), false)?;
     plan.step(
         "mount a tmpfs at /dev",
-        Step::Mount(tmpfs("500000", "0755", no_programs), c"/dev".to_owned()),
+        Step::Mount(
+            tmpfs(&settings.autodev_bytes.to_string(), "0755", no_programs),
+            c"/dev".to_owned(),
+        ),
     );
     for name in DEVICES {
         let path = Path::new("/dev").join(name);

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::{FIRST_MAPPED, PROC, SCRATCH, mkdir_steps};
+use super::{FIRST_MAPPED, HOST, SCRATCH, mkdir_steps};
 use crate::cgroup::Hierarchies;
 use crate::config::{Create, MountEntry, MountIds, Propagation, PropagationKind, Settings};
 use crate::error::{Error, Result, Tried};
@@ -47,7 +47,11 @@ pub(super) fn add(plan: &mut Plan, settings: &Settings) -> Result<Vec<Unmapped>>
     }
     let has_cgroup = mounts.iter().any(|entry| entry.target.starts_with(CGROUP));
     if !has_cgroup && settings.sys.is_some() && Hierarchies::discover()?.unified.is_some() {
-        let options = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+        let mut options =
+            libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+        if settings.cgroup_read_only {
+            options |= libc::MOUNT_ATTR_RDONLY;
+        }
         plan.step(
             "mount cgroup2 at /sys/fs/cgroup",
             Step::Mount(
@@ -247,10 +251,10 @@ fn slot_for(settings: &Settings, taken: usize, shown: &str) -> Result<usize> {
         )));
     }
     let slot = FIRST_MAPPED + taken;
-    if slot >= PROC {
+    if slot >= HOST {
         return Err(Error::user(format!(
             "could not map the ids of {shown}: at most {} mounts may have idmap=container",
-            PROC - FIRST_MAPPED
+            HOST - FIRST_MAPPED
         )));
     }
     Ok(slot)

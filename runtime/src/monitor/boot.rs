@@ -1,17 +1,26 @@
 //! The monitor's part of a start: everything around the clone of the container's init.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::hooking::{self, Watch};
 use super::terminal::Terminal;
 use crate::cgroup::Cgroup;
-use crate::config::{IdMapping, Settings};
-use crate::container::Container;
-use crate::error::{Result, Tried};
-use crate::init::{self, Terminals};
+use crate::config::{HookKind, IdMapping, Namespace, Network, NetworkKind, Settings};
+use crate::container::{Container, check_rootfs};
+use crate::error::{Error, Reason, Result, Tried};
+use crate::hooks::Output;
+use crate::init::{self, Execution, Orders, Terminals, namespaces};
 use crate::network::{self, Connected};
+use crate::seccomp;
 use crate::sys::mount;
-use crate::sys::spawn::{Child, Running, set_limit, spawn};
+use crate::sys::spawn::{Child, Running, StartFailure, set_limit, spawn};
+
+/// An init that runs, and what it is connected to.
+pub(super) struct Booted {
+    pub(super) running: Running,
+    pub(super) network: Connected,
+}
 
 /// Starts init. What it made when it fails is the caller's to remove: the cgroup.
 pub(super) fn boot(
@@ -20,34 +29,116 @@ pub(super) fn boot(
     cgroup: &Cgroup,
     console: &Terminal,
     ttys: &[Terminal],
-) -> Result<(Running, Connected)> {
-    confine(container, cgroup, settings)?;
-    let terminals = Terminals {
-        console: console.slave(),
-        ttys: ttys.iter().map(Terminal::slave).collect(),
+    execution: Option<&Execution>,
+) -> Result<Booted> {
+    namespaces::check(settings)?;
+    let profile = profile(settings)?;
+    seccomp::keep(&container.run_directory().filter(), profile.as_deref())?;
+    let mut output = Output::new(&crate::hooks::log_file(container, settings))?;
+    let mut context = hooking::context(container, settings, console);
+    let hooks = (&mut output, &mut context);
+    hooking::run(settings, HookKind::PreStart, &[], hooks.1, hooks.0)?;
+    let started = (|| {
+        // Only now: a hook may have mounted it.
+        check_rootfs(&settings.rootfs)?;
+        confine(container, cgroup, settings)?;
+        let orders = Orders {
+            terminals: Terminals {
+                console: console.slave(),
+                ttys: ttys.iter().map(Terminal::slave).collect(),
+            },
+            hooks: &context,
+            output: &output,
+            profile,
+            execution,
+        };
+        let (plan, unmapped) = init::plan(container.name().as_str(), settings, &orders)?;
+        let into = cgroup.open_unified()?;
+        let child = hooking::in_shared_namespaces(container, settings, || {
+            spawn(
+                plan,
+                namespaces::flags(settings),
+                into.as_ref().map(AsFd::as_fd),
+            )
+        })?;
+        prepare(&child, settings, cgroup)?;
+        let network = connect(container, settings, child.pid())?;
+        let rootfs = root_tree(settings, &child)?;
+        let mounts = mapped(unmapped, &child)?;
+        let trees: Vec<_> = std::iter::once(&rootfs).chain(&mounts).collect();
+        child.go(&trees.iter().map(|tree| tree.as_fd()).collect::<Vec<_>>())?;
+        let pid = child.pid();
+        let mut watch = Watch {
+            settings,
+            context: &mut context,
+            output: &mut output,
+            pid,
+        };
+        let started = child.wait_for_exec_watched(&mut watch);
+        let mut running = started.map_err(|failure| match failure {
+            StartFailure::Exec(errno, error) if execution.is_some() => {
+                error.with_reason(match errno {
+                    libc::ENOENT => Reason::CommandNotFound,
+                    _ => Reason::CommandNotExecutable,
+                })
+            }
+            other => Error::from(other),
+        })?;
+        running.namespaces = hooking::namespaces_for_hooks(settings, running.pid)?;
+        Ok(Booted { running, network })
+    })();
+    output.take();
+    started.inspect_err(|_| {
+        // What the first hooks did is for the last ones to undo.
+        hooking::after(container, settings, HookKind::PostStop, "stop", None);
+    })
+}
+
+/// Makes its networks, in a network namespace of its own.
+fn connect(container: &Container, settings: &Settings, pid: i32) -> Result<Connected> {
+    if namespaces::is_own(settings, Namespace::Network) {
+        return network::connect(container.owner(), &settings.networks, pid);
+    }
+    let made = |network: &&Network| network.kind != NetworkKind::Empty;
+    match settings.networks.iter().find(made) {
+        None => Ok(Connected::default()),
+        Some(network) => Err(Error::user(format!(
+            "lxc.net.{} cannot be made: its network namespace is not its own (lxc.namespace.*)",
+            network.number
+        ))),
+    }
+}
+
+/// The filter of `lxc.seccomp.profile`.
+fn profile(settings: &Settings) -> Result<Option<Vec<libc::sock_filter>>> {
+    let Some(path) = &settings.seccomp.profile else {
+        return Ok(None);
     };
-    let (plan, unmapped) = init::plan(container.name().as_str(), settings, &terminals)?;
-    let into = cgroup.open_unified()?;
-    let child = spawn(
-        plan,
-        init::namespaces(settings),
-        into.as_ref().map(AsFd::as_fd),
-    )?;
-    cgroup.add_to_version_1(child.pid())?;
+    let profile = seccomp::load(path)?;
+    for warning in &profile.warnings {
+        eprintln!("{warning}");
+    }
+    Ok(Some(profile.filter))
+}
+
+/// What is done to a child from outside.
+fn prepare(child: &Child, settings: &Settings, cgroup: &Cgroup) -> Result<()> {
+    let pid = child.pid();
+    cgroup.add_to_version_1(pid)?;
     for limit in &settings.limits {
-        set_limit(child.pid(), limit.resource, limit.soft, limit.hard)
+        set_limit(pid, limit.resource, limit.soft, limit.hard)
             .tried(|| format!("set the limit {}", limit.name))?;
     }
-    if !settings.privileged() {
-        write_map(child.pid(), "uid_map", &settings.user_map)?;
-        write_map(child.pid(), "gid_map", &settings.group_map)?;
+    for (name, value) in &settings.proc_files {
+        let path = format!("/proc/{pid}/{}", name.replace('.', "/"));
+        fs::write(&path, value)
+            .tried(|| format!("set lxc.proc.{name}: write \"{value}\" to {path}"))?;
     }
-    let connected = network::connect(container.owner(), &settings.networks, child.pid())?;
-    let rootfs = root_tree(settings, &child)?;
-    let mounts = mapped(unmapped, &child)?;
-    let trees: Vec<_> = std::iter::once(&rootfs).chain(&mounts).collect();
-    child.go(&trees.iter().map(|tree| tree.as_fd()).collect::<Vec<_>>())?;
-    Ok((child.wait_for_exec()?, connected))
+    if !settings.privileged() {
+        write_map(pid, "uid_map", &settings.user_map)?;
+        write_map(pid, "gid_map", &settings.group_map)?;
+    }
+    Ok(())
 }
 
 /// Makes the cgroup, with its limits, and gives its inside to the guest.
@@ -64,13 +155,7 @@ fn confine(container: &Container, cgroup: &Cgroup, settings: &Settings) -> Resul
 
 /// The rootfs as a detached mount, with the ids of the child's user namespace.
 fn root_tree(settings: &Settings, child: &Child) -> Result<OwnedFd> {
-    let attributes = if settings.rootfs_read_only {
-        libc::MOUNT_ATTR_RDONLY
-    } else {
-        0
-    };
-    // Devices are in /dev only, which is a file system of its own.
-    let attributes = attributes | libc::MOUNT_ATTR_NODEV;
+    let attributes = init::root_attributes(settings);
     if settings.rootfs_mapped {
         let path = format!("/proc/{}/ns/user", child.pid());
         let user = File::open(&path).tried(|| format!("open {path}"))?;

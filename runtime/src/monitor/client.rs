@@ -1,11 +1,11 @@
 //! Talking to a monitor.
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use super::protocol::{Answer, HowEnded, Request, Status};
+use super::protocol::{Answer, Killed, Request, Status};
 use crate::container::StopOptions;
 use crate::error::{Error, Result, Tried};
 use crate::sys::rights;
@@ -28,6 +28,8 @@ pub enum Stopped {
     KilledAsItDoesNotListen,
     /// It did not halt in time and was killed.
     KilledAfterTimeout,
+    /// It was asked, and may be on its way.
+    Asked,
 }
 
 /// A terminal of the container, handed over.
@@ -65,24 +67,33 @@ impl Client {
         } else {
             Request::Stop
         })?;
-        let outcome = match self.receive(ANSWER_TIMEOUT)? {
-            Received::Answer(Answer::Stopping { signal }) => match signal {
-                _ if options.kill => Stopped::Killed,
-                None => Stopped::KilledAsItDoesNotListen,
-                Some(_) => Stopped::Halted,
-            },
+        let asked = match self.receive(ANSWER_TIMEOUT)? {
+            Received::Answer(Answer::Stopping { signal }) => signal.is_some(),
+            Received::Answer(Answer::Ended { killed, .. }) => return Ok(outcome(killed)),
             Received::Closed => return Ok(Stopped::Halted),
             _ => return Err(self.silent()),
         };
-        let patience = match outcome {
-            Stopped::Halted => options.timeout,
-            _ => KILL_TIMEOUT,
-        };
-        if self.until_gone(patience)? {
-            return Ok(outcome);
+        if !options.wait {
+            return Ok(Stopped::Asked);
+        }
+        let patience = if asked { options.timeout } else { KILL_TIMEOUT };
+        match self.until_gone(patience)? {
+            Some(stopped) => return Ok(stopped),
+            None if asked && !options.kill_after => {
+                return Err(Error::environment(format!(
+                    "container \"{}\" did not halt within {} seconds; it was not killed",
+                    self.name,
+                    options.timeout.as_secs()
+                ))
+                .with_hint(format!(
+                    "wait for it (sampan wait --state stopped {0}), or kill it: sampan stop --kill {0}",
+                    self.name
+                )));
+            }
+            None => {}
         }
         self.send(Request::Kill)?;
-        if self.until_gone(KILL_TIMEOUT)? {
+        if self.until_gone(KILL_TIMEOUT)?.is_some() {
             return Ok(Stopped::KilledAfterTimeout);
         }
         Err(Error::environment(format!(
@@ -113,10 +124,9 @@ impl Client {
                 master,
                 output,
             }),
-            (Ok(Answer::Refused { message }), _) => Err(Error::user(format!(
-                "container \"{}\": {message}",
-                self.name
-            ))),
+            (Ok(Answer::Refused { message, hint }), _) => {
+                Err(self.refused("could not open a terminal of", &message, hint))
+            }
             _ => Err(self.silent()),
         }
     }
@@ -134,20 +144,74 @@ impl Client {
         }
     }
 
-    /// The monitor closes its socket last of all.
-    fn until_gone(&mut self, patience: Duration) -> Result<bool> {
-        let deadline = Instant::now() + patience;
+    /// Asks the guest to reboot, and waits until its init runs again.
+    pub(crate) fn reboot(mut self, patience: Duration, wait: bool) -> Result<()> {
+        self.send(Request::Reboot)?;
+        let deadline = Instant::now() + patience.max(ANSWER_TIMEOUT);
         loop {
             match self.receive(deadline.saturating_duration_since(Instant::now()))? {
-                Received::Closed => return Ok(true),
-                Received::TimedOut => return Ok(false),
-                Received::Answer(Answer::Ended(HowEnded::Exited(_) | HowEnded::Signaled(_)))
-                | Received::Answer(_) => {}
+                Received::Answer(Answer::Rebooting { .. }) if wait => {}
+                Received::Answer(Answer::Rebooting { .. } | Answer::Rebooted) => return Ok(()),
+                Received::Answer(Answer::Refused { message, hint }) => {
+                    return Err(self.refused("could not reboot", &message, hint));
+                }
+                Received::Answer(Answer::Ended { exit, .. }) => {
+                    return Err(Error::environment(format!(
+                        "container \"{}\" stopped instead of rebooting: its init {exit}",
+                        self.name
+                    ))
+                    .with_hint(format!("start it: sampan start {}", self.name)));
+                }
+                Received::TimedOut => {
+                    return Err(Error::environment(format!(
+                        "container \"{}\" did not reboot within {} seconds",
+                        self.name,
+                        patience.as_secs()
+                    ))
+                    .with_hint(format!("stop and start it: sampan restart {}", self.name)));
+                }
+                Received::Answer(_) | Received::Closed => return Err(self.silent()),
             }
         }
     }
 
-    fn send(&mut self, request: Request) -> Result<()> {
+    /// Freezes everything. `false`: it was frozen.
+    pub(crate) fn freeze(mut self, patience: Duration) -> Result<bool> {
+        let milliseconds = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        self.send(Request::Freeze { milliseconds })?;
+        match self.receive(patience.saturating_add(ANSWER_TIMEOUT))? {
+            Received::Answer(Answer::Frozen { already }) => Ok(!already),
+            Received::Answer(Answer::Refused { message, hint }) => {
+                Err(self.refused("could not freeze", &message, hint))
+            }
+            _ => Err(self.silent()),
+        }
+    }
+
+    /// Lets everything run again. `false`: it was not frozen.
+    pub(crate) fn thaw(mut self) -> Result<bool> {
+        self.send(Request::Thaw)?;
+        match self.receive(ANSWER_TIMEOUT)? {
+            Received::Answer(Answer::Thawed { already }) => Ok(!already),
+            _ => Err(self.silent()),
+        }
+    }
+
+    /// The monitor closes its socket last of all. `None`: it has not within that time.
+    fn until_gone(&mut self, patience: Duration) -> Result<Option<Stopped>> {
+        let deadline = Instant::now() + patience;
+        let mut stopped = Stopped::Halted;
+        loop {
+            match self.receive(deadline.saturating_duration_since(Instant::now()))? {
+                Received::Closed => return Ok(Some(stopped)),
+                Received::TimedOut => return Ok(None),
+                Received::Answer(Answer::Ended { killed, .. }) => stopped = outcome(killed),
+                Received::Answer(_) => {}
+            }
+        }
+    }
+
+    pub(crate) fn send(&mut self, request: Request) -> Result<()> {
         let what = || "write to the monitor".to_owned();
         let mut line = serde_json::to_vec(&request)
             .map_err(io::Error::from)
@@ -160,7 +224,7 @@ impl Client {
         }
     }
 
-    fn receive(&mut self, patience: Duration) -> Result<Received> {
+    pub(crate) fn receive(&mut self, patience: Duration) -> Result<Received> {
         let what = || "read from the monitor".to_owned();
         self.stream
             .get_ref()
@@ -186,6 +250,14 @@ impl Client {
         }
     }
 
+    fn refused(&self, what: &str, message: &str, hint: Option<String>) -> Error {
+        let error = Error::environment(format!("{what} container \"{}\": {message}", self.name));
+        match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    }
+
     fn silent(&self) -> Error {
         Error::environment(format!(
             "the monitor of container \"{}\" does not answer",
@@ -194,7 +266,21 @@ impl Client {
     }
 }
 
-enum Received {
+fn outcome(killed: Option<Killed>) -> Stopped {
+    match killed {
+        None => Stopped::Halted,
+        Some(Killed::AsAsked) => Stopped::Killed,
+        Some(Killed::Deaf) => Stopped::KilledAsItDoesNotListen,
+    }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.get_ref().as_fd()
+    }
+}
+
+pub(crate) enum Received {
     Answer(Answer),
     TimedOut,
     Closed,

@@ -25,6 +25,8 @@ struct Client {
     id: u64,
     stream: UnixStream,
     received: Vec<u8>,
+    /// The container is killed when it is closed.
+    leash: bool,
 }
 
 impl Control {
@@ -37,6 +39,22 @@ impl Control {
             clients: Vec::new(),
             next: 0,
         })
+    }
+
+    /// Takes a connection of the caller whose end is the container's.
+    pub(super) fn adopt(&mut self, stream: UnixStream) -> Result<u64> {
+        stream
+            .set_nonblocking(true)
+            .tried(|| "set up the caller's socket".to_owned())?;
+        let id = self.next;
+        self.next += 1;
+        self.clients.push(Client {
+            id,
+            stream,
+            received: Vec::new(),
+            leash: true,
+        });
+        Ok(id)
     }
 
     pub(super) fn descriptors(&self) -> impl Iterator<Item = PollFd<'_>> {
@@ -54,12 +72,19 @@ impl Control {
                     id: self.next,
                     stream,
                     received: Vec::new(),
+                    leash: false,
                 });
                 self.next += 1;
             }
         }
         let mut requests = Vec::new();
-        self.clients.retain_mut(|client| client.read(&mut requests));
+        self.clients.retain_mut(|client| {
+            let stays = client.read(&mut requests);
+            if !stays && client.leash {
+                requests.push((client.id, Request::Kill));
+            }
+            stays
+        });
         requests
     }
 

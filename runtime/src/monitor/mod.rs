@@ -8,9 +8,15 @@ mod boot;
 pub(crate) mod client;
 mod control;
 mod halt;
+mod hooking;
+mod last_words;
+pub(crate) mod leash;
 mod log;
+mod own;
+pub(crate) mod policy;
 pub(crate) mod protocol;
 mod requests;
+mod run;
 mod sessions;
 mod start;
 mod terminal;
@@ -23,21 +29,30 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signalfd::SignalFd;
 
+use self::boot::Booted;
 use self::control::Control;
-use self::protocol::{Answer, Report};
+use self::halt::Unheard;
+use self::leash::Leash;
+use self::policy::Restarts;
+use self::protocol::{Killed, Report};
+use self::requests::Freezing;
 use self::terminal::Terminal;
 use crate::cgroup::Cgroup;
 use crate::config::Settings;
 use crate::container::Container;
 use crate::containers::Directories;
 use crate::error::{Result, Tried};
+use crate::events::Change;
+use crate::init::Execution;
 use crate::network::Connected;
-use crate::sys::pidfd::Ended;
 use crate::sys::spawn::{Running, detach};
+
+/// The last argument of a monitor that ends with its caller.
+pub(crate) const FOREGROUND: &str = "foreground";
 
 /// The monitor's main function, for the hidden command that
 /// [`StartOptions`](crate::StartOptions) names. `arguments` are those after the command's name.
@@ -45,7 +60,11 @@ use crate::sys::spawn::{Running, detach};
 /// Must be called early, before the process has threads.
 pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let [state, run, log, name] = &arguments[..] else {
+    let (arguments, foreground) = match &arguments[..] {
+        [first @ .., last] if last == FOREGROUND => (first, true),
+        all => (all, false),
+    };
+    let [state, run, log, name] = arguments else {
         eprintln!("the monitor is started by `sampan start`, not by hand");
         return ExitCode::from(2);
     };
@@ -54,20 +73,20 @@ pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         run: PathBuf::from(run),
         log: PathBuf::from(log),
     };
-    let report = match background() {
+    let report = match own_session(foreground) {
         Ok(report) => report,
         Err(error) => {
             eprintln!("{}", error.chain());
             return ExitCode::FAILURE;
         }
     };
-    let result = name
-        .to_string_lossy()
-        .parse()
-        .and_then(|name| Monitor::start(Container::new(directories, name)));
+    let result = name.to_string_lossy().parse().and_then(|name| {
+        let leash = foreground.then(Leash::take).transpose()?;
+        Monitor::start(Container::new(directories, name), leash)
+    });
     let (answer, monitor) = match result {
         Ok(monitor) => {
-            let pid = monitor.init.pid;
+            let pid = monitor.init_pid().unwrap_or_default();
             (Report::Running { pid }, Some(monitor))
         }
         Err(error) => {
@@ -90,10 +109,15 @@ pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Leaves the caller's session; returns the pipe that was standard output.
-fn background() -> Result<File> {
+/// Leaves the caller's session, and its process unless it is the caller's foreground; returns the
+/// pipe that was standard output.
+fn own_session(foreground: bool) -> Result<File> {
     let what = || "go to the background".to_owned();
-    detach().tried(what)?;
+    if foreground {
+        nix::unistd::setsid().tried(what)?;
+    } else {
+        detach().tried(what)?;
+    }
     let _ = std::io::stdout().flush();
     let report = std::io::stdout().as_fd().try_clone_to_owned().tried(what)?;
     let null = File::options().write(true).open("/dev/null").tried(what)?;
@@ -109,56 +133,50 @@ struct Monitor {
     ttys: Vec<Terminal>,
     control: Control,
     signals: SignalFd,
-    init: Running,
+    /// `None` between two starts.
+    init: Option<Running>,
     network: Connected,
+    /// Of this init: in seconds since 1970, and by a clock that nobody sets.
     started_at: u64,
+    booted_at: Instant,
+    restarts: Restarts,
     stopping: bool,
-    /// The signal to halt, while init does not listen to it yet: it is sent again once it does.
-    unheard: Option<i32>,
+    /// Why init was killed, if this monitor did it.
+    killed: Option<Killed>,
+    unheard: Option<Unheard>,
+    kill_at: Option<Instant>,
+    frozen: bool,
+    freezing: Option<Freezing>,
+    /// Clients that wait for the guest's reboot.
+    reboot_waiters: Vec<u64>,
+    /// What runs in place of an init.
+    execution: Option<Execution>,
+    /// The one before, until the hooks at its end have run.
+    ended: Option<Running>,
     /// Held until the very end.
-    _lock: File,
+    lock: Option<File>,
 }
 
 impl Monitor {
-    fn run(mut self) -> Result<()> {
-        let ended = loop {
-            let ended = self.watch()?;
-            self.finish_terminals();
-            // The guest's pid namespace ended with its init; what was moved elsewhere too.
-            self.cgroup.kill()?;
-            // reboot(2): in a pid namespace it ends init by SIGHUP to restart, SIGINT to halt.
-            if ended != Ended::Signaled(libc::SIGHUP) || self.stopping {
-                break ended;
-            }
-            eprintln!("the guest reboots");
-            self.network = Connected::default();
-            self.cgroup.remove()?;
-            match boot::boot(
-                &self.container,
-                &self.settings,
-                &self.cgroup,
-                &self.console,
-                &self.ttys,
-            ) {
-                Ok((init, network)) => (self.init, self.network) = (init, network),
-                Err(error) => {
-                    eprintln!("could not start again: {}", error.chain());
-                    break ended;
-                }
-            }
-            self.started_at = now();
-        };
-        eprintln!("init ended: {ended:?}");
-        // Go on past failures, so that as little as possible stays.
-        self.network = Connected::default();
-        let removed = self.cgroup.remove();
-        let run = self.container.run_directory().remove();
-        self.control.tell_all(&Answer::Ended(ended.into()));
-        removed.and(run)
+    /// A new init runs.
+    fn begin(&mut self, booted: Booted) {
+        self.started_at = now();
+        self.booted_at = Instant::now();
+        let init_pid = booted.running.pid;
+        self.network = booted.network;
+        self.init = Some(booted.running);
+        self.tell(Change::Running { init_pid });
+    }
+
+    /// What nobody can be told is no reason to fail.
+    fn tell(&self, change: Change) {
+        if let Err(error) = self.container.tell(change) {
+            eprintln!("{}", error.chain());
+        }
     }
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     // A clock before 1970 is no reason to fail.
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::container::State;
 use crate::error::{Error, ErrorKind, Reason};
-use crate::sys::pidfd::Ended;
+use crate::exit::Exit;
 
 /// To whoever started it, once, over its standard output.
 #[derive(Debug, Serialize, Deserialize)]
@@ -14,9 +15,10 @@ pub(crate) enum Report {
     },
     Failed {
         kind: String,
-        running: bool,
+        reason: Reason,
         message: String,
         hint: Option<String>,
+        console: Option<String>,
     },
 }
 
@@ -29,9 +31,10 @@ impl Report {
         };
         Report::Failed {
             kind: kind.to_owned(),
-            running: error.reason() == Reason::Running,
+            reason: error.reason(),
             message: error.chain(),
             hint: error.hint().map(str::to_owned),
+            console: error.console().map(str::to_owned),
         }
     }
 }
@@ -50,6 +53,15 @@ pub(crate) enum Request {
     /// [`Answer::Terminal`] or [`Answer::Refused`], and by [`Answer::FellBehind`] when the monitor
     /// ends the session.
     View { tty: Option<u32> },
+    /// Send this to the first process. No answer.
+    Signal { signal: i32 },
+    /// Ask the guest to reboot: [`Answer::Rebooting`], then [`Answer::Rebooted`]; or
+    /// [`Answer::Refused`].
+    Reboot,
+    /// Freeze everything, in this time: [`Answer::Frozen`] or [`Answer::Refused`].
+    Freeze { milliseconds: u64 },
+    /// Let everything run again: [`Answer::Thawed`].
+    Thaw,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,24 +72,41 @@ pub(crate) enum Answer {
     Stopping {
         signal: Option<i32>,
     },
-    Ended(HowEnded),
     /// With it come the terminal's master, and a pipe with what the guest shows.
     Terminal {
         tty: u32,
     },
+    /// The caller did not read what the guest showed.
+    FellBehind,
+    /// It has stopped.
+    Ended {
+        exit: Exit,
+        killed: Option<Killed>,
+    },
+    Rebooting {
+        signal: i32,
+    },
+    Rebooted,
+    Frozen {
+        already: bool,
+    },
+    Thawed {
+        already: bool,
+    },
     /// It cannot be; the message goes on after "container X: ".
     Refused {
         message: String,
+        hint: Option<String>,
     },
-    /// The caller did not read what the guest showed.
-    FellBehind,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Status {
-    pub(crate) init_pid: i32,
+    pub(crate) state: State,
+    /// None between two starts.
+    pub(crate) init_pid: Option<i32>,
     pub(crate) started_at: u64,
-    pub(crate) stopping: bool,
+    pub(crate) restarts: u32,
     /// The host's ids of the guest's root, and whether these are the host's root: as it was started,
     /// whatever its config says by now.
     pub(crate) root_uid: u32,
@@ -85,18 +114,11 @@ pub(crate) struct Status {
     pub(crate) privileged: bool,
 }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+/// Why the monitor killed init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum HowEnded {
-    Exited(i32),
-    Signaled(i32),
-}
-
-impl From<Ended> for HowEnded {
-    fn from(ended: Ended) -> HowEnded {
-        match ended {
-            Ended::Exited(code) => HowEnded::Exited(code),
-            Ended::Signaled(signal) => HowEnded::Signaled(signal),
-        }
-    }
+pub(crate) enum Killed {
+    AsAsked,
+    /// It listens to no signal to halt.
+    Deaf,
 }

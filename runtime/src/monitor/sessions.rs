@@ -31,7 +31,7 @@ impl Monitor {
             Err(error) => {
                 eprintln!("{}", error.chain());
                 let message = error.chain();
-                self.control.tell(client, &Answer::Refused { message });
+                self.control.tell(client, &refusal(message));
             }
         }
     }
@@ -60,7 +60,7 @@ impl Monitor {
     fn choose(&self, tty: Option<u32>) -> Result<u32, Answer> {
         let count = self.ttys.len();
         let user = |tty: &Terminal| tty.viewers().next().map(|viewer| viewer.pid);
-        let refused = |message: String| Err(Answer::Refused { message });
+        let refused = |message: String| Err(refusal(message));
         match tty {
             Some(0) => Ok(0),
             Some(number) => match self.ttys.get(number as usize - 1).map(user) {
@@ -94,5 +94,12 @@ impl Monitor {
             None => Some(&mut self.console),
             Some(index) => self.ttys.get_mut(index as usize),
         }
+    }
+}
+
+fn refusal(message: String) -> Answer {
+    Answer::Refused {
+        message,
+        hint: None,
     }
 }

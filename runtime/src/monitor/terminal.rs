@@ -33,7 +33,7 @@ pub(super) struct Terminal {
 
 impl Terminal {
     /// Opens a pair that belongs to these host ids.
-    pub(super) fn open(owner: (u32, u32), log: Option<&Path>) -> Result<Terminal> {
+    pub(super) fn open(owner: (u32, u32), log: Option<Log>) -> Result<Terminal> {
         let what = || "open a pseudo terminal".to_owned();
         let (master, slave) = tty::open_pair(Path::new("/dev/ptmx")).tried(what)?;
         fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).tried(what)?;
@@ -47,7 +47,7 @@ impl Terminal {
         Ok(Terminal {
             master,
             slave,
-            log: log.map(Log::open).transpose()?,
+            log,
             viewers: Vec::new(),
             prompt: Vec::new(),
         })

@@ -13,7 +13,7 @@ use std::ptr::{null, null_mut};
 use libc::{c_int, c_long, c_uint};
 
 use super::plan::{
-    BEFORE_FIRST_STEP, Exec, FIRST_PRIVATE_FD, FileSystem, Plan, SLOTS, Source, Step,
+    BEFORE_FIRST_STEP, Exec, FIRST_PRIVATE_FD, FileSystem, Plan, Program, SLOTS, Source, Step,
 };
 
 /// What the report pipe carries.
@@ -34,6 +34,12 @@ pub(super) const EXECUTING: u32 = 3;
 
 /// keyctl(2), which libc does not have.
 const KEYCTL_JOIN_SESSION_KEYRING: c_int = 1;
+/// The child waits for another go.
+pub(super) const PAUSED: u32 = 4;
+/// A program of the plan failed; `value` is its status of wait(2), or [`TOO_LONG`].
+pub(super) const PROGRAM_FAILED: u32 = 5;
+/// No status of wait(2).
+pub(super) const TOO_LONG: i32 = -1;
 
 /// The exit status of a child that could not start its program. Never seen by users.
 const EXIT_FAILED: c_int = 127;
@@ -58,7 +64,19 @@ pub(super) fn run(plan: &Plan) -> ! {
     let mut slots = [-1; SLOTS];
     let mut at = 0;
     while let Some(entry) = plan.entries.get(at) {
-        match execute(&entry.step, &mut slots, plan) {
+        let outcome = match &entry.step {
+            Step::Run(program) => match run_program(program, &slots) {
+                Ok(0) => Ok(()),
+                Ok(status) => {
+                    send(report, PROGRAM_FAILED, at as u32, status);
+                    // SAFETY: ends this process only.
+                    unsafe { libc::_exit(EXIT_FAILED) }
+                }
+                Err(errno) => Err(errno),
+            },
+            step => execute(step, &mut slots, plan),
+        };
+        match outcome {
             Ok(()) => at += 1,
             Err(errno) => match entry.skip {
                 Some(further) => at += further,
@@ -176,6 +194,7 @@ fn execute(step: &Step, slots: &mut [RawFd; SLOTS], plan: &Plan) -> Outcome {
                 // The parent must know of us before we do anything that lasts.
                 wait_for_go(plan.go_child.as_raw_fd(), slots)
             }
+            Step::ForkCommand { arguments } => super::first::fork_command(arguments),
             Step::SetIds { uid, gid, groups } => {
                 call(libc::syscall(
                     libc::SYS_setgroups,
@@ -242,11 +261,109 @@ fn execute(step: &Step, slots: &mut [RawFd; SLOTS], plan: &Plan) -> Outcome {
                 }
                 Ok(())
             }
+            Step::KeepRoot(slot) => {
+                let root = open_at(c"/", libc::O_PATH | libc::O_DIRECTORY)?;
+                put(slots, *slot, root)
+            }
+            Step::ReturnToRoot(slot) => change_root(resolve(&Source::Slot(*slot), slots)?),
+            Step::WriteAt(directory, path, bytes) => {
+                write_at(resolve(directory, slots)?, path, bytes)
+            }
+            Step::Pause => {
+                send(plan.report_write.as_raw_fd(), PAUSED, 0, 0);
+                wait_for_go(plan.go_child.as_raw_fd(), &mut [-1; SLOTS])
+            }
+            // Its outcome is not only an errno: see `run`.
+            Step::Run(_) => Err(libc::EINVAL),
             Step::Exec(program) => {
                 send(plan.report_write.as_raw_fd(), EXECUTING, 0, 0);
                 Err(exec(program))
             }
         }
+    }
+}
+
+/// Runs a program in a session of its own; returns its status of wait(2).
+fn run_program(program: &Program, slots: &[RawFd; SLOTS]) -> Result<i32, i32> {
+    let root = match program.root {
+        Some(slot) => Some(resolve(&Source::Slot(slot), slots)?),
+        None => None,
+    };
+    let mut pidfd: RawFd = -1;
+    // SAFETY: all-zero is a valid clone_args; without CLONE_VM the child has its own copy of the
+    // stack and goes on as a fork does. Of it, too, only system calls are asked.
+    unsafe {
+        let mut args: libc::clone_args = zeroed();
+        args.flags = libc::CLONE_PIDFD as u64;
+        args.pidfd = (&raw mut pidfd) as u64;
+        args.exit_signal = libc::SIGCHLD as u64;
+        let pid = call(libc::syscall(
+            libc::SYS_clone3,
+            &args,
+            size_of::<libc::clone_args>(),
+        ))? as libc::pid_t;
+        if pid == 0 {
+            let ready = done(libc::setsid())
+                .and_then(|()| root.map_or(Ok(()), change_root))
+                .and_then(|()| done(libc::dup2(program.output, 1)))
+                .and_then(|()| done(libc::dup2(program.output, 2)));
+            if ready.is_ok() {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+                exec(&program.exec);
+            }
+            libc::_exit(EXIT_FAILED);
+        }
+        let mut poll = libc::pollfd {
+            fd: pidfd,
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let mut ready = libc::poll(&mut poll, 1, program.limit);
+        while ready < 0 && last_errno() == libc::EINTR {
+            ready = libc::poll(&mut poll, 1, program.limit);
+        }
+        close(pidfd);
+        if ready == 0 {
+            // Its session, which has its number, and itself if it did not get that far.
+            libc::kill(-pid, libc::SIGKILL);
+            libc::kill(pid, libc::SIGKILL);
+        }
+        let mut status = 0;
+        while libc::waitpid(pid, &mut status, 0) < 0 {
+            if last_errno() != libc::EINTR {
+                return Err(last_errno());
+            }
+        }
+        Ok(if ready == 0 { TOO_LONG } else { status })
+    }
+}
+
+fn change_root(root: RawFd) -> Outcome {
+    // SAFETY: an open descriptor and a static string.
+    unsafe {
+        done(libc::fchdir(root))?;
+        done(libc::chroot(c".".as_ptr()))
+    }
+}
+
+fn write_at(directory: RawFd, path: &CStr, bytes: &[u8]) -> Outcome {
+    // SAFETY: all-zero is a valid open_how; the struct and its size, the buffer and its length
+    // belong together.
+    unsafe {
+        let mut how: libc::open_how = zeroed();
+        how.flags = (libc::O_WRONLY | libc::O_CLOEXEC) as u64;
+        how.resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
+        let file = call(libc::syscall(
+            libc::SYS_openat2,
+            directory,
+            path.as_ptr(),
+            &how,
+            size_of::<libc::open_how>(),
+        ))? as RawFd;
+        // The files of proc take a value in one piece.
+        let written = call(libc::write(file, bytes.as_ptr().cast(), bytes.len()) as c_long);
+        close(file);
+        written.map(drop)
     }
 }
 

@@ -5,8 +5,10 @@
 
 pub(crate) mod bpf;
 pub(crate) mod child;
+mod first;
 pub(crate) mod inherited;
 pub(crate) mod mount;
+pub(crate) mod namespace;
 pub(crate) mod pidfd;
 pub(crate) mod plan;
 pub(crate) mod rights;

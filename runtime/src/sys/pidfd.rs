@@ -85,6 +85,16 @@ pub(crate) fn wait(pidfd: BorrowedFd<'_>) -> io::Result<Ended> {
     reap(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, 0).map(|(_, ended)| ended)
 }
 
+/// How a child has ended, without reaping it.
+pub(crate) fn peek(pidfd: BorrowedFd<'_>) -> io::Result<Ended> {
+    reap(
+        libc::P_PIDFD,
+        pidfd.as_raw_fd() as libc::id_t,
+        libc::WNOWAIT,
+    )
+    .map(|(_, ended)| ended)
+}
+
 /// Reaps any child: its pid and how it ended. `None` if none has ended (without `block`) or there
 /// is none.
 pub(crate) fn wait_any(block: bool) -> io::Result<Option<(i32, Ended)>> {

@@ -7,6 +7,7 @@
 
 use std::ffi::CString;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -91,6 +92,11 @@ pub(crate) enum Step {
     /// Go on in a child that belongs to this process's parent; report its pid and exit. The child
     /// waits for another go, which the parent gives when it holds a descriptor of it.
     ForkIntoPidNamespace,
+    /// Go on in a child, and stay as the init that waits for it. `arguments`: where this program's
+    /// arguments lie in memory.
+    ForkCommand {
+        arguments: Range<usize>,
+    },
     SetIds {
         uid: libc::uid_t,
         gid: libc::gid_t,
@@ -116,6 +122,16 @@ pub(crate) enum Step {
     Umask(libc::mode_t),
     /// Die with the thread that spawned us. After [`Step::SetIds`], which clears the setting.
     DieWithParent,
+    /// Keep this process's root directory in a slot.
+    KeepRoot(usize),
+    /// Go back to a root directory kept in a slot.
+    ReturnToRoot(usize),
+    /// Write to a file below a directory (or detached mount), without following links out of it.
+    WriteAt(Source, CString, Vec<u8>),
+    /// Run a program and wait for it. One that fails ends the plan.
+    Run(Program),
+    /// Tell the parent, and wait until it says go.
+    Pause,
     /// Try each path in turn.
     Exec(Exec),
 }
@@ -161,6 +177,18 @@ impl Exec {
             _strings: argv.into_iter().chain(environment).collect(),
         }
     }
+}
+
+/// A program run on the way, by a process of its own.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) exec: Exec,
+    /// What it writes goes here.
+    pub(crate) output: RawFd,
+    /// The slot of its root directory, if that is not the child's.
+    pub(crate) root: Option<usize>,
+    /// How long it may take, in milliseconds; then it is killed.
+    pub(crate) limit: libc::c_int,
 }
 
 pub(super) struct Entry {
@@ -251,6 +279,21 @@ pub(crate) fn explain(sentences: &[String], step: u32, errno: i32) -> Error {
         Some(hint) => error.with_hint(hint),
         None => error,
     }
+}
+
+/// The child's report of a program that failed: a status of wait(2), or `None` if it took too long.
+pub(crate) fn explain_program(sentences: &[String], step: u32, status: Option<i32>) -> Error {
+    let what = sentences
+        .get(step as usize)
+        .map_or("run a program", String::as_str);
+    let how = match status {
+        None => "it did not end in time and was killed".to_owned(),
+        Some(status) if libc::WIFSIGNALED(status) => {
+            format!("it was killed by signal {}", libc::WTERMSIG(status))
+        }
+        Some(status) => format!("it ended with status {}", libc::WEXITSTATUS(status)),
+    };
+    Error::user(format!("could not {what}: {how}"))
 }
 
 fn hint(what: &str, errno: i32) -> Option<&'static str> {

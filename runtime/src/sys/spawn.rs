@@ -12,9 +12,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
-use super::child::{self, EXECUTING, FAILED, FORKED, Report};
+use super::child::{self, EXECUTING, FAILED, FORKED, PAUSED, PROGRAM_FAILED, Report, TOO_LONG};
 use super::pidfd::{self, Ended};
-use super::plan::{Plan, explain};
+use super::plan::{Plan, explain, explain_program};
 use crate::error::{Error, Result, Tried};
 
 /// linux/sched.h. The libc crate declares it as a `c_int`, which it does not fit in.
@@ -42,10 +42,24 @@ pub(crate) struct Patience<'a> {
     pub(crate) ended_by: &'a mut dyn FnMut() -> Option<i32>,
 }
 
+/// Who has a part in a child's way to its program.
+pub(crate) trait Onlooker {
+    /// What becomes readable when a program of the plan writes something.
+    fn output(&self) -> BorrowedFd<'_>;
+    /// Takes what it wrote.
+    fn take_output(&mut self);
+    /// The child is at a [`Pause`](super::plan::Step::Pause); afterwards it goes on.
+    fn paused(&mut self) -> Result<()>;
+    /// A program failed: its error with its last words.
+    fn explain(&mut self, error: Error) -> Error;
+}
+
 /// A process that runs its program.
 pub(crate) struct Running {
     pub(crate) pid: i32,
     pub(crate) pidfd: OwnedFd,
+    /// Its namespaces, by their names in /proc/PID/ns, if somebody needs them when it has ended.
+    pub(crate) namespaces: Vec<(&'static str, OwnedFd)>,
     /// The child's other end is gone; held so that a sandbox can be told apart from a dead parent.
     _go: OwnedFd,
 }
@@ -167,19 +181,35 @@ impl Child {
 
     /// Waits until the program runs; a failed step is an error that names it.
     pub(crate) fn wait_for_exec(self) -> Result<Running, StartFailure> {
-        self.wait_for_exec_with(None)
+        self.wait(None, None)
     }
 
     /// As [`Child::wait_for_exec`], for a child that somebody may keep from getting there.
     pub(crate) fn wait_for_exec_with(
+        self,
+        patience: Option<Patience<'_>>,
+    ) -> Result<Running, StartFailure> {
+        self.wait(patience, None)
+    }
+
+    /// As [`Child::wait_for_exec`], for a plan with programs and pauses.
+    pub(crate) fn wait_for_exec_watched(
+        self,
+        onlooker: &mut dyn Onlooker,
+    ) -> Result<Running, StartFailure> {
+        self.wait(None, Some(onlooker))
+    }
+
+    fn wait(
         mut self,
         mut patience: Option<Patience<'_>>,
+        mut onlooker: Option<&mut dyn Onlooker>,
     ) -> Result<Running, StartFailure> {
         let deadline = patience.as_ref().map(|p| Instant::now() + p.limit);
         let mut executing = false;
         loop {
             let other = |what: &'static str| move |e| StartFailure::Other(Error::os(what, e));
-            let died = self.wait_for_event(deadline, &mut patience)?;
+            let died = self.wait_for_event(deadline, &mut patience, &mut onlooker)?;
             let report = self
                 .read_report(died)
                 .map_err(other("could not read the new process's report"))?;
@@ -194,6 +224,20 @@ impl Child {
                     self.go(&[]).map_err(StartFailure::Other)?;
                 }
                 EXECUTING => executing = true,
+                PAUSED => {
+                    if let Some(onlooker) = &mut onlooker {
+                        onlooker.paused().map_err(StartFailure::Other)?;
+                    }
+                    self.go(&[]).map_err(StartFailure::Other)?;
+                }
+                PROGRAM_FAILED => {
+                    let status = (value != TOO_LONG).then_some(value);
+                    let error = explain_program(&self.sentences, step, status);
+                    return Err(StartFailure::Other(match onlooker {
+                        Some(onlooker) => onlooker.explain(error),
+                        None => error,
+                    }));
+                }
                 FAILED => {
                     let error = explain(&self.sentences, step, value);
                     return Err(if step as usize + 1 == self.sentences.len() {
@@ -227,6 +271,7 @@ impl Child {
         Ok(Running {
             pid,
             pidfd,
+            namespaces: Vec::new(),
             _go: go,
         })
     }
@@ -243,12 +288,17 @@ impl Child {
         &self,
         deadline: Option<Instant>,
         patience: &mut Option<Patience<'_>>,
+        onlooker: &mut Option<&mut dyn Onlooker>,
     ) -> Result<bool, StartFailure> {
         loop {
             let mut fds = vec![PollFd::new(self.report.as_fd(), PollFlags::POLLIN)];
             fds.extend(self.current().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
             if let Some(patience) = &patience {
                 fds.push(PollFd::new(patience.signals, PollFlags::POLLIN));
+            }
+            let output = fds.len();
+            if let Some(onlooker) = &onlooker {
+                fds.push(PollFd::new(onlooker.output(), PollFlags::POLLIN));
             }
             let wait = match deadline {
                 None => PollTimeout::NONE,
@@ -270,6 +320,11 @@ impl Child {
             }
             let ready = |at: usize| fds.get(at).and_then(PollFd::any).unwrap_or(false);
             let (reported, ended) = (ready(0), ready(1));
+            let wrote = ready(output);
+            drop(fds);
+            if wrote && let Some(onlooker) = onlooker {
+                onlooker.take_output();
+            }
             if let Some(patience) = patience
                 && let Some(signal) = (patience.ended_by)()
             {

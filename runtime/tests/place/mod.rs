@@ -77,6 +77,10 @@ impl Place {
         let mut found = Vec::new();
         let run = self.dir.path().join("run");
         for entry in fs::read_dir(run).into_iter().flatten().flatten() {
+            // The journal of events.
+            if entry.file_name().to_string_lossy().starts_with(".events") {
+                continue;
+            }
             found.push(entry.path().display().to_string());
         }
         let names: Vec<String> = self

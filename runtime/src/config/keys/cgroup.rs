@@ -123,5 +123,12 @@ fn relative(line: &Assignment) -> Result<Option<String>, String> {
     if !inside {
         return Err(line.wrong("is not a relative path without \"..\""));
     }
-    Ok(text(line))
+    match text(line) {
+        None => Ok(None),
+        Some(_) => Err(
+            "is not supported: a container's cgroups have a place of their own, where limits, stop and \
+             clean-up look for them"
+                .to_owned(),
+        ),
+    }
 }

@@ -17,7 +17,7 @@ pub struct Console {
     pub buffer: Option<u64>,
     /// `lxc.console.size`, in bytes: the log file grows no further.
     pub log_size: Option<u64>,
-    /// `lxc.console.rotate`: whether the log file may be rotated on request.
+    /// `lxc.console.rotate`: whether the log file is moved aside at that size.
     pub rotate: bool,
     /// `lxc.tty.dir`: a directory in /dev for the devices, with links to them from /dev.
     pub directory: Option<PathBuf>,
@@ -57,7 +57,7 @@ pub(super) const KEYS: &[Key] = &[
             Ok(())
         },
     )
-    .refused(),
+    .without_effect("the log file holds more than that"),
     Key::new(
         "lxc.console.size",
         "SIZE, as 64KB, or auto",
@@ -66,18 +66,16 @@ pub(super) const KEYS: &[Key] = &[
             draft.settings.console.log_size = ring(line)?;
             Ok(())
         },
-    )
-    .refused(),
+    ),
     Key::new(
         "lxc.console.rotate",
         "0 or 1",
-        "whether the log file may be rotated",
+        "1: at its largest size the log file is moved aside; 0: it is begun anew",
         |draft, line| {
             draft.settings.console.rotate = switch(line)?;
             Ok(())
         },
-    )
-    .refused_but(&["0"]),
+    ),
     Key::new(
         "lxc.tty.max",
         "NUMBER",
@@ -98,8 +96,7 @@ pub(super) const KEYS: &[Key] = &[
             draft.settings.console.directory = in_dev(line)?;
             Ok(())
         },
-    )
-    .refused(),
+    ),
     Key::new(
         "lxc.pty.max",
         "NUMBER",

@@ -24,6 +24,5 @@ pub(super) const KEYS: &[Key] = &[
             draft.settings.autodev_bytes = number(line, DEV_BYTES)?;
             Ok(())
         },
-    )
-    .refused_but(&["500000"]),
+    ),
 ];

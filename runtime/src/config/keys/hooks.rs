@@ -69,8 +69,7 @@ pub(super) const KEYS: &[Key] = &[
             }
             Ok(())
         },
-    )
-    .without_effect("no hook is run yet"),
+    ),
     hook(
         "lxc.hook.pre-start",
         "on the host, before anything of the container is made",
@@ -120,7 +119,7 @@ pub(super) const KEYS: &[Key] = &[
 ];
 
 const fn hook(name: &'static str, meaning: &'static str, read: super::Read) -> Key {
-    Key::new(name, "COMMAND", meaning, read).list().refused()
+    Key::new(name, "COMMAND", meaning, read).list()
 }
 
 fn add(draft: &mut Draft, line: &Assignment, kind: HookKind) -> Result<(), String> {

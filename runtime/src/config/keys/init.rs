@@ -41,8 +41,7 @@ pub(super) const KEYS: &[Key] = &[
             draft.settings.init_uid = number(line, 0)?;
             Ok(())
         },
-    )
-    .refused_but(&["0"]),
+    ),
     Key::new(
         "lxc.init.gid",
         "NUMBER",
@@ -51,8 +50,7 @@ pub(super) const KEYS: &[Key] = &[
             draft.settings.init_gid = number(line, 0)?;
             Ok(())
         },
-    )
-    .refused_but(&["0"]),
+    ),
     Key::new(
         "lxc.init.groups",
         "NUMBER[,NUMBER…]",
@@ -69,8 +67,7 @@ pub(super) const KEYS: &[Key] = &[
             Ok(())
         },
     )
-    .list()
-    .refused(),
+    .list(),
     Key::new(
         "lxc.execute.cmd",
         "PATH [ARGUMENT…]",
@@ -80,7 +77,7 @@ pub(super) const KEYS: &[Key] = &[
             Ok(())
         },
     )
-    .refused(),
+    .without_effect("a single command is told by whoever runs it"),
     Key::new(
         "lxc.environment",
         "NAME=VALUE",

@@ -30,8 +30,7 @@ pub(super) const KEYS: &[Key] = &[
             set(&mut draft.settings.sysctls, name, line);
             Ok(())
         },
-    )
-    .refused(),
+    ),
     Key::new(
         "lxc.proc.*",
         "VALUE",
@@ -41,8 +40,7 @@ pub(super) const KEYS: &[Key] = &[
             set(&mut draft.settings.proc_files, name, line);
             Ok(())
         },
-    )
-    .refused(),
+    ),
     Key::new(
         "lxc.sched.core",
         "0 or 1",

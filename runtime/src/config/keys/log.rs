@@ -50,8 +50,7 @@ pub(super) const KEYS: &[Key] = &[
             draft.settings.log.file = path(line)?;
             Ok(())
         },
-    )
-    .without_effect("the monitor logs to NAME.log in the log directory"),
+    ),
     Key::new(
         "lxc.log.syslog",
         "daemon or local0 to local7",

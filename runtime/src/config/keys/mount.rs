@@ -33,8 +33,8 @@ pub(super) const KEYS: &[Key] = &[
     ),
     Key::new(
         "lxc.mount.auto",
-        "proc[:mixed|:rw] sys[:mixed|:ro|:rw] cgroup[:mixed|:ro|:rw][:force]",
-        "kernel file systems; the guest always has its own writable cgroup2 tree",
+        "proc[:mixed|:rw] sys[:mixed|:ro|:rw] cgroup[-full][:mixed|:ro|:rw][:force]",
+        "kernel file systems; of cgroups the guest has its own cgroup2 tree, writable but for `ro`",
         read_auto,
     )
     .list(),
@@ -43,7 +43,7 @@ pub(super) const KEYS: &[Key] = &[
 fn read_auto(draft: &mut Draft, line: &Assignment) -> Result<(), String> {
     let s = &mut draft.settings;
     if line.value.is_empty() {
-        (s.proc, s.sys) = (None, None);
+        (s.proc, s.sys, s.cgroup_read_only) = (None, None, false);
     }
     for word in line.value.split_whitespace() {
         match word {
@@ -52,9 +52,30 @@ fn read_auto(draft: &mut Draft, line: &Assignment) -> Result<(), String> {
             "sys" | "sys:mixed" => s.sys = Some(SysMount::Mixed),
             "sys:ro" => s.sys = Some(SysMount::ReadOnly),
             "sys:rw" => s.sys = Some(SysMount::ReadWrite),
-            // As for LXC where there are cgroup namespaces: the guest mounts what it wants of its
-            // own tree, and here finds it at /sys/fs/cgroup already.
-            "cgroup" | "cgroup:mixed" | "cgroup:rw" | "cgroup:mixed:force" | "cgroup:rw:force" => {}
+            // As for LXC where there are cgroup namespaces: the guest sees its own tree only, also
+            // with the -full forms.
+            "cgroup"
+            | "cgroup:mixed"
+            | "cgroup:rw"
+            | "cgroup-full"
+            | "cgroup-full:mixed"
+            | "cgroup-full:rw"
+            | "cgroup:force"
+            | "cgroup:mixed:force"
+            | "cgroup:rw:force"
+            | "cgroup-full:force"
+            | "cgroup-full:mixed:force"
+            | "cgroup-full:rw:force" => {
+                s.cgroup_read_only = false;
+            }
+            "cgroup:ro" | "cgroup:ro:force" | "cgroup-full:ro" | "cgroup-full:ro:force" => {
+                s.cgroup_read_only = true;
+            }
+            word if word.starts_with("shmounts:") => {
+                return Err(format!(
+                    "= {word} is not supported: mounts are not injected into a running container"
+                ));
+            }
             _ => return Err(format!("= {word} is not supported")),
         }
     }

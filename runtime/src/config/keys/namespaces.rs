@@ -65,31 +65,22 @@ pub(super) const KEYS: &[Key] = &[
         "lxc.namespace.clone",
         "NAMESPACE…",
         "only these namespaces are made anew: user mnt pid uts ipc net cgroup time",
-        |draft, line| {
-            draft.settings.namespaces.clone = namespaces(line)?;
-            Ok(())
-        },
+        |draft, line| add(&mut draft.settings.namespaces.clone, line),
     )
-    .list()
-    .refused(),
+    .list(),
     Key::new(
         "lxc.namespace.keep",
         "NAMESPACE…",
         "these namespaces are those of the one who starts it",
-        |draft, line| {
-            draft.settings.namespaces.keep = namespaces(line)?;
-            Ok(())
-        },
+        |draft, line| add(&mut draft.settings.namespaces.keep, line),
     )
-    .list()
-    .refused(),
+    .list(),
     Key::new(
         "lxc.namespace.share.*",
         "PID, NAME or PATH",
         "this namespace is that of another process or container",
         read_share,
-    )
-    .refused(),
+    ),
     Key::new(
         "lxc.time.offset.boot",
         "[-]NUMBER h|m|s|ms|us|ns",
@@ -106,14 +97,17 @@ pub(super) const KEYS: &[Key] = &[
     .refused(),
 ];
 
-fn namespaces(line: &Assignment) -> Result<Vec<Namespace>, String> {
-    line.value
-        .split_whitespace()
-        .map(|word| {
+fn add(all: &mut Vec<Namespace>, line: &Assignment) -> Result<(), String> {
+    if line.value.is_empty() {
+        all.clear();
+    }
+    for word in line.value.split_whitespace() {
+        all.push(
             Namespace::of_name(word)
-                .ok_or_else(|| line.wrong(&format!("names the unknown namespace {word}")))
-        })
-        .collect()
+                .ok_or_else(|| line.wrong(&format!("names the unknown namespace {word}")))?,
+        );
+    }
+    Ok(())
 }
 
 fn read_share(draft: &mut Draft, line: &Assignment) -> Result<(), String> {

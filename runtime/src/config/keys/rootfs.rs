@@ -17,19 +17,18 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "lxc.rootfs.options",
         "OPTION[,OPTION…]",
-        "`ro`, `rw`, and `idmap=container`: files keep the ids of the inside on disk",
+        "`ro`, `rw`, `nosuid`, `nodev`, `noexec`, `noatime`, `nodiratime`; `idmap=container`: files keep the ids of the inside on disk",
         read_options,
     ),
     Key::new(
         "lxc.rootfs.mount",
         "PATH",
-        "where the root is assembled on the host",
+        "where hooks see the root; by default /mnt, in the guest's mount namespace only",
         |draft, line| {
             draft.settings.rootfs_mount = path(line)?;
             Ok(())
         },
-    )
-    .without_effect("the root is assembled in the guest's own namespace, where no path is needed"),
+    ),
     Key::new(
         "lxc.rootfs.managed",
         "0 or 1",
@@ -65,12 +64,18 @@ fn read_path(draft: &mut Draft, line: &Assignment) -> Result<(), String> {
 fn read_options(draft: &mut Draft, line: &Assignment) -> Result<(), String> {
     let s = &mut draft.settings;
     // One value holds all options: the last line counts.
-    (s.rootfs_mapped, s.rootfs_read_only) = (false, false);
+    (s.rootfs_mapped, s.rootfs_read_only, s.rootfs_attributes) = (false, false, 0);
     for option in line.value.split(',').filter(|option| !option.is_empty()) {
         match option {
             "idmap=container" => s.rootfs_mapped = true,
             "ro" => s.rootfs_read_only = true,
             "rw" => s.rootfs_read_only = false,
+            "nosuid" => s.rootfs_attributes |= libc::MOUNT_ATTR_NOSUID,
+            "nodev" => s.rootfs_attributes |= libc::MOUNT_ATTR_NODEV,
+            "noexec" => s.rootfs_attributes |= libc::MOUNT_ATTR_NOEXEC,
+            "noatime" => s.rootfs_attributes |= libc::MOUNT_ATTR_NOATIME,
+            "nodiratime" => s.rootfs_attributes |= libc::MOUNT_ATTR_NODIRATIME,
+            "defaults" | "relatime" | "suid" | "dev" | "exec" | "bind" | "rbind" => {}
             _ => return Err(line.wrong("has an option that is not supported")),
         }
     }

@@ -34,8 +34,7 @@ pub(super) const KEYS: &[Key] = &[
             draft.settings.seccomp.profile = path(line)?;
             Ok(())
         },
-    )
-    .refused(),
+    ),
     Key::new(
         "lxc.seccomp.allow_nesting",
         "0 or 1",
@@ -45,7 +44,7 @@ pub(super) const KEYS: &[Key] = &[
             Ok(())
         },
     )
-    .refused_but(&["0"]),
+    .without_effect("filters add up; a profile is in force wherever the container is started"),
     Key::new(
         "lxc.seccomp.notify.proxy",
         "unix:PATH",

@@ -26,13 +26,12 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "lxc.signal.stop",
         "SIGNAL",
-        "ends init at once; SIGKILL by default",
+        "sent instead of SIGKILL to end init at once; SIGKILL follows a second later",
         |draft, line| {
             draft.settings.stop_signal = read(line)?;
             Ok(())
         },
-    )
-    .refused_but(&["SIGKILL", "KILL", "9"]),
+    ),
 ];
 
 fn read(line: &Assignment) -> Result<Option<i32>, String> {

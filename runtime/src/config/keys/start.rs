@@ -26,8 +26,7 @@ pub(super) const KEYS: &[Key] = &[
             draft.settings.autostart.auto = switch(line)?;
             Ok(())
         },
-    )
-    .refused_but(&["0"]),
+    ),
     Key::new(
         "lxc.start.delay",
         "SECONDS",
@@ -36,8 +35,7 @@ pub(super) const KEYS: &[Key] = &[
             draft.settings.autostart.delay = number(line, 0)?;
             Ok(())
         },
-    )
-    .refused_but(&["0"]),
+    ),
     Key::new(
         "lxc.start.order",
         "NUMBER",
@@ -46,8 +44,7 @@ pub(super) const KEYS: &[Key] = &[
             draft.settings.autostart.order = number(line, 0)?;
             Ok(())
         },
-    )
-    .refused_but(&["0"]),
+    ),
     Key::new(
         "lxc.group",
         "NAME…",
@@ -61,8 +58,7 @@ pub(super) const KEYS: &[Key] = &[
             Ok(())
         },
     )
-    .list()
-    .without_effect("nothing is started by group yet"),
+    .list(),
     Key::new(
         "lxc.ephemeral",
         "0 or 1",
@@ -71,28 +67,32 @@ pub(super) const KEYS: &[Key] = &[
             draft.settings.ephemeral = switch(line)?;
             Ok(())
         },
-    )
-    .refused_but(&["0"]),
+    ),
     Key::new(
         "lxc.monitor.unshare",
-        "0 or 1",
-        "1: the monitor has a mount namespace of its own",
+        "NUMBER",
+        "not 0: the monitor has a mount namespace of its own",
         |draft, line| {
-            draft.settings.monitor_unshare = switch(line)?;
+            draft.settings.monitor_unshare = number::<u32>(line, 0)? != 0;
             Ok(())
         },
-    )
-    .refused_but(&["0"]),
+    ),
     Key::new(
         "lxc.monitor.signal.pdeath",
         "SIGNAL or 0",
         "what init gets when its monitor dies; SIGKILL by default",
         |draft, line| {
-            draft.settings.death_signal = match line.value.as_str() {
+            let signal = match line.value.as_str() {
                 "" => libc::SIGKILL,
                 "0" => 0,
                 word => signal(word).ok_or_else(|| line.wrong("is not a signal"))?,
             };
+            if signal != libc::SIGKILL {
+                return Err(line.wrong(
+                    "is not supported: a guest that outlives its monitor runs unseen, so it gets SIGKILL",
+                ));
+            }
+            draft.settings.death_signal = signal;
             Ok(())
         },
     )

@@ -1,0 +1,691 @@
+//! What happens to a container between its start and its end, and who is told.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use sampan_tests::{TestEnvironment, Watcher, deadline_of};
+use serde_json::Value;
+
+fn info(env: &TestEnvironment, name: &str) -> Value {
+    env.sampan(&["info", name, "--format", "json"]).ok().json()
+}
+
+fn init_of(env: &TestEnvironment, name: &str) -> i32 {
+    info(env, name)["init_pid"].as_i64().expect("an init") as i32
+}
+
+fn monitor_of(env: &TestEnvironment, name: &str) -> Pid {
+    let status = fs::read_to_string(format!("/proc/{}/status", init_of(env, name))).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    Pid::from_raw(parent.unwrap().trim().parse().unwrap())
+}
+
+/// A guest with this script as its init.
+fn with_init(env: &TestEnvironment, name: &str, script: &str) {
+    env.create_small_guest(name, &[]);
+    let init = env.state().join(name).join("rootfs/sbin/init");
+    fs::remove_file(&init).unwrap();
+    fs::write(&init, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&init, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+fn configure(env: &TestEnvironment, name: &str, line: &str) {
+    let path = env.state().join(name).join("config");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{text}{line}\n")).unwrap();
+}
+
+/// Waits until the guest has written this to its console.
+fn said(env: &TestEnvironment, name: &str, words: &str) {
+    deadline_of(&format!("{name} says {words}"), || {
+        let ran = env.sampan(&["logs", name]).ok();
+        ran.stdout.contains(words).then_some(())
+    });
+}
+
+const FOREVER: &str = "while :; do /bin/sleep 1000; done";
+
+#[test]
+fn every_change_is_told_in_its_order() {
+    let env = TestEnvironment::new();
+    let watcher = Watcher::json(&env);
+    env.small_guest("web");
+    env.sampan(&["freeze", "web"]).ok();
+    env.sampan(&["unfreeze", "web"]).ok();
+    env.sampan(&["stop", "--kill", "web"]).ok();
+    env.sampan(&["destroy", "web"]).ok();
+    let destroyed = watcher.until("destroyed");
+    assert_eq!(destroyed["container"], "web");
+    assert!(destroyed["time"].as_f64().unwrap() > 1.7e9);
+    assert_eq!(
+        watcher.names(),
+        [
+            "created",
+            "starting",
+            "running",
+            "frozen",
+            "thawed",
+            "stopping",
+            "stopped",
+            "destroyed"
+        ]
+    );
+    let stopped = watcher.until("stopped");
+    assert_eq!(stopped["exit"]["how"], "signaled");
+    assert_eq!(stopped["exit"]["signal"], 9);
+    assert_eq!(stopped["exit"]["requested"], true);
+    assert_eq!(watcher.until("stopping")["signal"], Value::Null);
+    assert!(watcher.until("running")["init_pid"].as_i64().unwrap() > 1);
+}
+
+#[test]
+fn events_of_one_container_are_lines_for_people() {
+    let env = TestEnvironment::new();
+    let watcher = Watcher::start(&env, &["later"]);
+    env.small_guest("other");
+    env.small_guest("later");
+    env.sampan(&["stop", "--kill", "later"]).ok();
+    let text = || watcher.text();
+    deadline_of("the stop is told", || {
+        text().contains("stopped").then_some(())
+    });
+    assert!(!text().contains("other"), "{}", text());
+    assert!(
+        text().contains("Z  later  running (init is process "),
+        "{}",
+        text()
+    );
+    assert!(
+        text().contains("stopped (init was killed by SIGKILL)"),
+        "{}",
+        text()
+    );
+}
+
+#[test]
+fn a_slow_reader_holds_nobody_up_and_loses_nothing() {
+    let env = TestEnvironment::new();
+    env.create_small_guest("busy", &[]);
+    let watcher = Watcher::json(&env);
+    watcher.signal(Signal::SIGSTOP);
+    for _ in 0..5 {
+        env.sampan(&["start", "busy"]).ok();
+        env.sampan(&["stop", "-k", "busy"]).ok();
+    }
+    assert!(watcher.names().is_empty());
+    watcher.signal(Signal::SIGCONT);
+    deadline_of("everything is told", || {
+        (watcher.names().len() == 20).then_some(())
+    });
+    let one = ["starting", "running", "stopping", "stopped"];
+    assert_eq!(watcher.names(), one.repeat(5));
+}
+
+#[test]
+fn a_monitor_that_is_killed_is_told_too_and_remembered() {
+    let env = TestEnvironment::new();
+    env.small_guest("victim");
+    let watcher = Watcher::json(&env);
+    let waiter = env.background(&["wait", "victim"]);
+    kill(monitor_of(&env, "victim"), Signal::SIGKILL).unwrap();
+    let ran = waiter.wait().ok();
+    assert_eq!(ran.stdout, "stopped\n");
+    assert_eq!(watcher.until("stopped")["exit"]["how"], "monitor_killed");
+    assert_eq!(info(&env, "victim")["last_exit"]["how"], "monitor_killed");
+    assert_eq!(watcher.names(), ["stopped"], "it was told more than once");
+}
+
+#[test]
+fn a_frozen_guest_stands_still_and_goes_on_when_it_is_thawed() {
+    let env = TestEnvironment::new();
+    let count = "i=0; while :; do i=$((i+1)); echo $i > /count; done";
+    with_init(&env, "clock", count);
+    env.sampan(&["start", "clock"]).ok();
+    let file = env.state().join("clock/rootfs/count");
+    let now = || fs::read_to_string(&file).unwrap_or_default();
+    deadline_of("it counts", || (!now().is_empty()).then_some(()));
+    let ran = env.sampan(&["freeze", "clock"]).ok();
+    assert!(ran.stderr.contains("froze clock"), "{}", ran.stderr);
+    assert_eq!(env.state_of("clock"), "frozen");
+    assert_eq!(info(&env, "clock")["state"], "frozen");
+    let status = format!("/proc/{}/stat", init_of(&env, "clock"));
+    let ticks = || {
+        let text = fs::read_to_string(&status).unwrap();
+        let after = text.rsplit_once(") ").unwrap().1;
+        let fields: Vec<&str> = after.split(' ').collect();
+        (fields[11].to_owned(), fields[12].to_owned())
+    };
+    let (before, ticked) = (now(), ticks());
+    // Half a second of work on both processors, which this guest would have had a share of.
+    let busy = Instant::now();
+    while busy.elapsed() < Duration::from_millis(500) {
+        std::hint::spin_loop();
+    }
+    assert_eq!(now(), before);
+    assert_eq!(ticks(), ticked);
+    let ran = env.sampan(&["exec", "clock", "--", "true"]).failed();
+    assert!(ran.stderr.contains("is frozen"), "{}", ran.stderr);
+    let ran = env.sampan(&["freeze", "clock"]).ok();
+    assert!(ran.stderr.contains("already"), "{}", ran.stderr);
+    env.sampan(&["unfreeze", "clock"]).ok();
+    deadline_of("it counts on", || (now() != before).then_some(()));
+    env.sampan(&["exec", "clock", "--", "true"]).ok();
+}
+
+#[test]
+fn a_frozen_guest_can_be_stopped_killed_and_destroyed() {
+    let env = TestEnvironment::new();
+    for (name, ending) in [
+        ("a", &["stop", "a"][..]),
+        ("b", &["stop", "--kill", "b"]),
+        ("c", &["destroy", "--force", "c"]),
+        ("d", &["restart", "--kill", "d"]),
+    ] {
+        env.small_guest(name);
+        env.sampan(&["freeze", name]).ok();
+        env.sampan(ending).ok();
+    }
+    let states = ["a", "b", "c", "d"].map(|name| env.state_of(name));
+    assert_eq!(states, ["stopped", "stopped", "absent", "running"]);
+    env.sampan(&["exec", "d", "--", "true"]).ok();
+}
+
+/// A small file system that can be suspended, so that who writes to it waits in the kernel.
+struct Suspended {
+    mount: PathBuf,
+}
+
+impl Suspended {
+    fn mount(env: &TestEnvironment) -> Suspended {
+        let image = env.scratch().join("image");
+        File::create(&image).unwrap().set_len(16 << 20).unwrap();
+        let mount = env.scratch().join("mounted");
+        fs::create_dir(&mount).unwrap();
+        run("mkfs.ext4", &["-q".as_ref(), &image]);
+        run("mount", &["-o".as_ref(), "loop".as_ref(), &image, &mount]);
+        Suspended { mount }
+    }
+
+    fn suspend(&self) {
+        run("fsfreeze", &["-f".as_ref(), &self.mount]);
+    }
+
+    fn resume(&self) {
+        run("fsfreeze", &["-u".as_ref(), &self.mount]);
+    }
+}
+
+impl Drop for Suspended {
+    fn drop(&mut self) {
+        // It may not be suspended any more.
+        let _ = Command::new("fsfreeze").arg("-u").arg(&self.mount).output();
+        let _ = Command::new("umount").arg("-l").arg(&self.mount).output();
+    }
+}
+
+fn run(program: &str, arguments: &[&Path]) {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program}: {output:?}");
+}
+
+#[test]
+fn a_process_that_cannot_be_frozen_is_named_and_the_others_run_on() {
+    let env = TestEnvironment::new();
+    let disk = Suspended::mount(&env);
+    with_init(
+        &env,
+        "stuck",
+        "while :; do echo x > /mnt/file; echo wrote; /bin/sleep 0.01; done",
+    );
+    let entry = format!(
+        "lxc.mount.entry = {} mnt none bind,create=dir 0 0",
+        disk.mount.display()
+    );
+    configure(&env, "stuck", &entry);
+    fs::set_permissions(
+        &disk.mount,
+        std::os::unix::fs::PermissionsExt::from_mode(0o777),
+    )
+    .unwrap();
+    env.sampan(&["start", "stuck"]).ok();
+    said(&env, "stuck", "wrote");
+    disk.suspend();
+    let init = init_of(&env, "stuck");
+    deadline_of("init waits for the disk", || {
+        let stat = fs::read_to_string(format!("/proc/{init}/stat")).unwrap();
+        stat.contains(") D ").then_some(())
+    });
+    let ran = env.sampan(&["freeze", "--timeout", "1", "stuck"]).failed();
+    disk.resume();
+    assert!(
+        ran.stderr.contains(&format!("process {init} (")),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("hint:"), "{}", ran.stderr);
+    assert_eq!(env.state_of("stuck"), "running");
+    env.sampan(&["exec", "stuck", "--", "true"]).ok();
+    env.sampan(&["freeze", "stuck"]).ok();
+    env.sampan(&["destroy", "--force", "stuck"]).ok();
+}
+
+#[test]
+fn waiting_ends_with_the_state_or_with_the_timeout() {
+    let env = TestEnvironment::new();
+    env.small_guest("web");
+    let ran = env.sampan(&["wait", "web", "-s", "RUNNING,frozen"]).ok();
+    assert_eq!(ran.stdout, "running\n");
+    let begun = Instant::now();
+    let ran = env.sampan(&["wait", "web", "--timeout", "1"]).failed();
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    assert_eq!(ran.stdout, "running\n");
+    assert!(
+        ran.stderr
+            .contains("was not stopped within 1 seconds; it is running"),
+        "{}",
+        ran.stderr
+    );
+    let frozen = env.background(&["wait", "web", "--state", "frozen", "--format", "json"]);
+    let stopped = env.background(&["wait", "web"]);
+    env.sampan(&["freeze", "web"]).ok();
+    assert_eq!(frozen.wait().ok().json()["state"], "frozen");
+    env.sampan(&["stop", "web"]).ok();
+    assert_eq!(stopped.wait().ok().stdout, "stopped\n");
+    let started = env.background(&["wait", "web", "-s", "running"]);
+    env.sampan(&["start", "web"]).ok();
+    started.wait().ok();
+}
+
+#[test]
+fn waiting_for_what_does_not_exist_is_an_error() {
+    let env = TestEnvironment::new();
+    let ran = env.sampan(&["wait", "nobody"]).failed();
+    assert!(
+        ran.stderr.contains("no container \"nobody\""),
+        "{}",
+        ran.stderr
+    );
+    env.create_small_guest("brief", &[]);
+    let waiter = env.background(&["wait", "brief", "-s", "running"]);
+    // It has opened the journal when it looks at the directory; before that, it finds nothing.
+    env.sampan(&["destroy", "brief"]).ok();
+    let ran = waiter.wait().failed();
+    assert!(
+        ran.stderr.contains("destroyed") || ran.stderr.contains("no container"),
+        "{}",
+        ran.stderr
+    );
+    let ran = env.sampan(&["wait", "brief", "-s", "asleep"]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+}
+
+#[test]
+fn a_restart_takes_the_config_as_it_is_now_and_a_reboot_does_not() {
+    let env = TestEnvironment::new();
+    env.small_guest("web");
+    let host = |env: &TestEnvironment| {
+        let ran = env
+            .sampan(&["exec", "web", "--", "/bin/busybox", "hostname"])
+            .ok();
+        ran.stdout.trim().to_owned()
+    };
+    configure(&env, "web", "lxc.uts.name = renamed");
+    let before = init_of(&env, "web");
+    env.sampan(&["stop", "--reboot", "web"]).ok();
+    assert_ne!(init_of(&env, "web"), before);
+    assert_eq!(host(&env), "web");
+    let ran = env.sampan(&["restart", "--kill", "web"]).ok();
+    assert!(
+        ran.stderr.contains("killed web; started it"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(host(&env), "renamed");
+    env.sampan(&["stop", "--kill", "web"]).ok();
+    let ran = env.sampan(&["restart", "web"]).ok();
+    assert!(ran.stderr.contains("was not running"), "{}", ran.stderr);
+    assert_eq!(env.state_of("web"), "running");
+    // What would keep it from starting is said while it still runs.
+    configure(&env, "web", "lxc.nonsense = 1");
+    let ran = env.sampan(&["restart", "web"]).failed();
+    assert!(ran.stderr.contains("lxc.nonsense"), "{}", ran.stderr);
+    assert_eq!(env.state_of("web"), "running");
+}
+
+#[test]
+fn a_guest_reboots_and_powers_off_by_itself() {
+    let env = TestEnvironment::new();
+    env.small_guest("web");
+    let watcher = Watcher::json(&env);
+    let (monitor, init) = (monitor_of(&env, "web"), init_of(&env, "web"));
+    env.sampan(&["exec", "web", "--", "/bin/busybox", "reboot", "-f"]);
+    watcher.until("running");
+    assert_ne!(init_of(&env, "web"), init);
+    assert_eq!(monitor_of(&env, "web"), monitor);
+    env.sampan(&["exec", "web", "--", "/bin/busybox", "poweroff", "-f"]);
+    watcher.until("stopped");
+    assert_eq!(watcher.names(), ["rebooting", "running", "stopped"]);
+    let last = &info(&env, "web")["last_exit"];
+    assert_eq!(last["how"], "halted");
+    assert_eq!(last["requested"], false);
+    let ran = env.sampan(&["info", "web"]).ok();
+    assert!(
+        ran.stdout.contains("last run: init halted, "),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn a_guest_that_cannot_hear_is_not_waited_for() {
+    let env = TestEnvironment::new();
+    // A signal is configured, but nobody takes it; nor any other.
+    with_init(&env, "deaf", "echo up; exec /bin/sleep 100000");
+    configure(&env, "deaf", "lxc.signal.halt = SIGRTMIN+3");
+    env.sampan(&["start", "deaf"]).ok();
+    said(&env, "deaf", "up");
+    let begun = Instant::now();
+    let ran = env.sampan(&["stop", "deaf"]).ok();
+    assert!(
+        begun.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(
+        ran.stderr.contains("listens to no signal"),
+        "{}",
+        ran.stderr
+    );
+    let ran = env.sampan(&["logs", "--monitor", "deaf"]).ok();
+    assert!(
+        ran.stdout.contains("does not listen to SIGRTMIN+3"),
+        "{}",
+        ran.stdout
+    );
+    env.sampan(&["start", "deaf"]).ok();
+    let ran = env.sampan(&["stop", "--reboot", "deaf"]).failed();
+    assert!(ran.stderr.contains("no signal to reboot"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_signal_that_init_takes_is_found_when_none_or_the_wrong_one_is_configured() {
+    let env = TestEnvironment::new();
+    let watcher = Watcher::json(&env);
+    let trap = |signal: &str| {
+        format!(
+            "trap '/bin/busybox halt -f' {signal}; echo up; while :; do /bin/sleep 1000 & wait $!; done"
+        )
+    };
+    for (name, script, line, signal) in [
+        (
+            "pwr",
+            trap("PWR"),
+            "lxc.signal.halt = SIGTERM",
+            libc_signal("PWR"),
+        ),
+        ("term", trap("TERM"), "", libc_signal("TERM")),
+    ] {
+        with_init(&env, name, &script);
+        configure(&env, name, line);
+        env.sampan(&["start", name]).ok();
+        said(&env, name, "up");
+        let ran = env.sampan(&["stop", name]).ok();
+        assert_eq!(ran.stderr.trim(), format!("stopped {name}"));
+        let stopped = watcher
+            .events()
+            .into_iter()
+            .rfind(|event| event["event"] == "stopping")
+            .unwrap();
+        if line.is_empty() {
+            assert_eq!(stopped["signal"], signal, "{name}");
+        }
+        assert_eq!(info(&env, name)["last_exit"]["how"], "halted", "{name}");
+    }
+    // BusyBox's own init: SIGUSR1, which it waits for without a handler.
+    env.small_guest("box");
+    let init = init_of(&env, "box");
+    deadline_of("its init waits for signals", || {
+        let call = fs::read_to_string(format!("/proc/{init}/wchan")).unwrap();
+        call.contains("sigtimedwait").then_some(())
+    });
+    env.sampan(&["stop", "box"]).ok();
+    assert_eq!(info(&env, "box")["last_exit"]["how"], "halted");
+}
+
+fn libc_signal(name: &str) -> i32 {
+    match name {
+        "PWR" => Signal::SIGPWR as i32,
+        _ => Signal::SIGTERM as i32,
+    }
+}
+
+#[test]
+fn a_stop_can_refuse_to_kill_or_to_wait() {
+    let env = TestEnvironment::new();
+    with_init(
+        &env,
+        "slow",
+        &format!("trap 'echo heard' PWR; echo up; {FOREVER}"),
+    );
+    env.sampan(&["start", "slow"]).ok();
+    said(&env, "slow", "up");
+    let ran = env
+        .sampan(&["stop", "--no-kill", "--timeout", "1", "slow"])
+        .failed();
+    assert!(ran.stderr.contains("was not killed"), "{}", ran.stderr);
+    assert_eq!(env.state_of("slow"), "stopping");
+    let ran = env.sampan(&["stop", "-W", "slow"]).ok();
+    assert!(ran.stderr.contains("asked slow to stop"), "{}", ran.stderr);
+    env.sampan(&["stop", "--kill", "slow"]).ok();
+    let ran = env.sampan(&["stop", "slow"]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+}
+
+#[test]
+fn several_containers_at_once_and_each_failure_is_told() {
+    let env = TestEnvironment::new();
+    for name in ["a", "b", "c"] {
+        env.create_small_guest(name, &[]);
+    }
+    env.sampan(&["start", "a"]).ok();
+    let ran = env
+        .sampan(&["start", "a", "nobody", "b", "c", "b"])
+        .failed();
+    for words in [
+        "\"a\" is already running",
+        "no container \"nobody\"",
+        "started b",
+        "started c",
+    ] {
+        assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
+    }
+    assert_eq!(ran.stderr.matches("error:").count(), 2, "{}", ran.stderr);
+    env.sampan(&["freeze", "--all"]).ok();
+    let states = ["a", "b", "c"].map(|name| env.state_of(name));
+    assert_eq!(states, ["frozen"; 3]);
+    env.sampan(&["stop", "--all", "--kill"]).ok();
+    env.sampan(&["start", "--all"]).ok();
+    env.sampan(&["restart", "--all", "--kill"]).ok();
+    let ran = env.sampan(&["destroy", "--all"]).failed();
+    assert_eq!(
+        ran.stderr.matches("is running").count(),
+        3,
+        "{}",
+        ran.stderr
+    );
+    env.sampan(&["destroy", "--all", "--force"]).ok();
+    assert_eq!(
+        env.sampan(&["ls", "--format", "json"]).ok().json(),
+        serde_json::json!([])
+    );
+    let ran = env.sampan(&["start"]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+}
+
+#[test]
+fn one_that_dies_is_started_again_until_it_is_enough() {
+    let env = TestEnvironment::new();
+    let watcher = Watcher::json(&env);
+    with_init(&env, "weak", "echo up; read line < /gate; exit 7");
+    run("mkfifo", &[&env.state().join("weak/rootfs/gate")]);
+    configure(&env, "weak", "sampan.restart = on-failure max 2 in 600");
+    env.sampan(&["start", "weak"]).ok();
+    let gate = env.state().join("weak/rootfs/gate");
+    let starts = |number| {
+        deadline_of("it runs", || {
+            let running = watcher.names().iter().filter(|n| *n == "running").count();
+            (running == number).then_some(())
+        });
+    };
+    for restarts in 0..=2 {
+        starts(restarts + 1);
+        assert_eq!(info(&env, "weak")["restarts"], restarts);
+        // Opening it waits for the guest to do so too.
+        fs::write(&gate, "go on\n").unwrap();
+    }
+    let stopped = watcher.until("stopped");
+    assert_eq!(stopped["exit"]["gave_up"], true);
+    assert_eq!(stopped["exit"]["restarts"], 2);
+    assert_eq!(stopped["exit"]["status"], 7);
+    let again = watcher.until("restarting");
+    assert_eq!(again["exit"]["how"], "exited");
+    assert_eq!(again["delay"], 0.1);
+    assert_eq!(env.state_of("weak"), "stopped");
+    let ran = env.sampan(&["info", "weak"]).ok();
+    assert!(
+        ran.stdout
+            .contains("last run: init exited with status 7, and was started again often enough"),
+        "{}",
+        ran.stdout
+    );
+    let ran = env.sampan(&["logs", "--monitor", "weak"]).ok();
+    assert!(
+        ran.stdout.contains("started again in 100ms"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn a_policy_leaves_alone_what_was_stopped_by_request() {
+    let env = TestEnvironment::new();
+    env.create_small_guest("web", &[]);
+    configure(&env, "web", "sampan.restart = always");
+    env.sampan(&["start", "web"]).ok();
+    env.sampan(&["stop", "web"]).ok();
+    assert_eq!(env.state_of("web"), "stopped");
+    env.sampan(&["start", "web"]).ok();
+    // What was not asked for from outside is put right.
+    let watcher = Watcher::json(&env);
+    env.sampan(&["exec", "web", "--", "/bin/busybox", "poweroff", "-f"]);
+    watcher.until("running");
+    kill(Pid::from_raw(init_of(&env, "web")), Signal::SIGKILL).unwrap();
+    deadline_of("it runs again", || {
+        (watcher.names().iter().filter(|n| *n == "running").count() == 2).then_some(())
+    });
+    assert_eq!(info(&env, "web")["restarts"], 2);
+    env.sampan(&["stop", "--kill", "web"]).ok();
+    assert_eq!(env.state_of("web"), "stopped");
+}
+
+#[test]
+fn one_that_waits_for_its_restart_can_be_stopped() {
+    let env = TestEnvironment::new();
+    with_init(&env, "weak", "exit 1");
+    configure(&env, "weak", "sampan.restart = on-failure");
+    let watcher = Watcher::json(&env);
+    env.sampan(&["start", "weak"]).ok();
+    // The delay doubles; after a few times it is seconds.
+    deadline_of("the delay is long", || {
+        let long = |event: &Value| event["delay"].as_f64().is_some_and(|delay| delay > 3.0);
+        watcher.events().iter().any(long).then_some(())
+    });
+    assert_eq!(env.state_of("weak"), "restarting");
+    let ran = env.sampan(&["exec", "weak", "--", "true"]).failed();
+    assert!(ran.stderr.contains("between two starts"), "{}", ran.stderr);
+    env.sampan(&["stop", "weak"]).ok();
+    assert_eq!(env.state_of("weak"), "stopped");
+    configure(&env, "weak", "sampan.restart = sometimes");
+    let ran = env.sampan(&["start", "weak"]).failed();
+    assert!(
+        ran.stderr.contains("sampan.restart = sometimes"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_start_that_fails_names_the_step_and_quotes_the_console() {
+    let env = TestEnvironment::new();
+    let watcher = Watcher::json(&env);
+    // Busy for long enough that nobody can overlook its end, and gone.
+    with_init(
+        &env,
+        "broken",
+        "echo cannot find the root of all evil; exit 3",
+    );
+    env.create_small_guest("absent", &["-o", "size=0"]);
+    fs::remove_file(env.state().join("absent/rootfs/sbin/init")).unwrap();
+    let ran = env.sampan(&["start", "absent"]).failed();
+    assert!(
+        ran.stderr.contains("/sbin/init") && ran.stderr.contains("No such file"),
+        "{}",
+        ran.stderr
+    );
+    let failed = watcher.until("start_failed");
+    assert_eq!(failed["container"], "absent");
+    assert!(failed["message"].as_str().unwrap().contains("/sbin/init"));
+    assert_eq!(env.state_of("absent"), "stopped");
+    let ran = env.sampan(&["start", "broken"]);
+    deadline_of("it is stopped", || {
+        (env.state_of("broken") == "stopped").then_some(())
+    });
+    // Either it was seen to die, and the start says so, or it died later, and `info` does.
+    let last = info(&env, "broken")["last_exit"].clone();
+    assert_eq!(
+        (&last["how"], &last["status"]),
+        (&"exited".into(), &3.into())
+    );
+    if ran.code != 0 {
+        assert!(
+            ran.stderr.contains("exited with status 3"),
+            "{}",
+            ran.stderr
+        );
+        assert!(
+            ran.stderr.contains("    cannot find the root of all evil"),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn another_signal_than_sigkill_ends_init_if_the_config_says_so() {
+    let env = TestEnvironment::new();
+    with_init(
+        &env,
+        "polite",
+        "trap 'exit 5' TERM; echo up; while :; do /bin/sleep 1000 & wait $!; done",
+    );
+    configure(&env, "polite", "lxc.signal.stop = SIGTERM");
+    env.sampan(&["start", "polite"]).ok();
+    said(&env, "polite", "up");
+    env.sampan(&["stop", "--kill", "polite"]).ok();
+    assert_eq!(info(&env, "polite")["last_exit"]["status"], 5);
+    // One that does not take it is killed all the same.
+    with_init(&env, "deaf", "echo up; exec /bin/sleep 100000");
+    configure(&env, "deaf", "lxc.signal.stop = SIGTERM");
+    env.sampan(&["start", "deaf"]).ok();
+    said(&env, "deaf", "up");
+    env.sampan(&["stop", "--kill", "deaf"]).ok();
+    assert_eq!(info(&env, "deaf")["last_exit"]["signal"], 9);
+}
