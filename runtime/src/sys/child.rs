@@ -32,14 +32,14 @@ pub(super) const FORKED: u32 = 2;
 /// The next call is `execve`. A pipe that closes without this was closed by the child's death.
 pub(super) const EXECUTING: u32 = 3;
 
-/// keyctl(2), which libc does not have.
-const KEYCTL_JOIN_SESSION_KEYRING: c_int = 1;
 /// The child waits for another go.
 pub(super) const PAUSED: u32 = 4;
 /// A program of the plan failed; `value` is its status of wait(2), or [`TOO_LONG`].
 pub(super) const PROGRAM_FAILED: u32 = 5;
 /// No status of wait(2).
 pub(super) const TOO_LONG: i32 = -1;
+/// keyctl(2), which libc does not have.
+const KEYCTL_JOIN_SESSION_KEYRING: c_int = 1;
 
 /// The exit status of a child that could not start its program. Never seen by users.
 const EXIT_FAILED: c_int = 127;
