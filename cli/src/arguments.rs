@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     autostart, config, console, copy, create, destroy, events, exec, freeze, image, info, logs, ls,
-    rename, restart, run, shell, snapshot, start, stop, template, unfreeze, wait,
+    rename, restart, run, set, shell, snapshot, start, stop, template, top, unfreeze, wait,
 };
 
 const EXAMPLES: &str = "\
@@ -120,6 +120,10 @@ pub enum Command {
     /// Read or change the configuration of a container
     #[command(subcommand)]
     Config(config::Command),
+    /// Show what running containers use, live
+    Top(top::Args),
+    /// Change the limits of a container
+    Set(set::Args),
     /// Run a command in a running container
     Exec(exec::Args),
     /// Open a login shell in a running container

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, LimitsInForce, Usage};
 use crate::config::{ConfigFile, HookKind, Settings};
 use crate::containers::{Directories, lock_directory, lock_state, write_file};
 use crate::copy::size_limit;
@@ -66,6 +66,10 @@ pub struct Info {
     pub memory: Option<u64>,
     /// Bytes of memory it may use.
     pub memory_limit: Option<u64>,
+    /// What it uses, if it runs.
+    pub usage: Option<Usage>,
+    /// What it may use, if it runs.
+    pub limits: Option<LimitsInForce>,
     /// The host's uid of its root; `None` if its config cannot be understood.
     pub host_uid: Option<u32>,
     /// Whether its root is the host's.
@@ -80,6 +84,10 @@ pub struct Info {
     pub lower: Vec<PathBuf>,
     /// Its addresses, IPv4 first, without loopback and link-local ones.
     pub ips: Vec<IpAddr>,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+    /// The groups it is in.
+    pub groups: Vec<String>,
     /// The template it was made by.
     pub template: Option<String>,
     /// The image it was made from.
@@ -220,12 +228,9 @@ impl Container {
     /// Everything there is to know.
     pub fn info(&self) -> Result<Info> {
         let (state, status) = self.observe()?;
-        let (memory, memory_limit) = match &status {
-            Some(_) => self
-                .cgroup()
-                .map_or((None, None), |c| (c.memory(), c.memory_limit())),
-            None => (None, None),
-        };
+        let cgroup = status.as_ref().and_then(|_| self.cgroup().ok());
+        let usage = cgroup.as_ref().map(Cgroup::usage);
+        let limits = cgroup.as_ref().map(Cgroup::limits);
         // One broken config must not hide the other containers.
         let config = self.config().ok();
         let settings = config.as_ref().and_then(|config| Settings::of(config).ok());
@@ -238,8 +243,10 @@ impl Container {
             started_at: status.as_ref().map(|status| status.started_at),
             restarts: status.as_ref().map(|status| status.restarts),
             last_exit: Exit::read(&self.dir()),
-            memory,
-            memory_limit,
+            memory: usage.and_then(|usage| usage.memory),
+            memory_limit: limits.as_ref().and_then(|limits| limits.memory),
+            usage,
+            limits,
             // Of a running one, what it was started with.
             host_uid: match &status {
                 Some(status) => Some(status.root_uid),
@@ -248,6 +255,15 @@ impl Container {
             privileged: match &status {
                 Some(status) => Some(status.privileged),
                 None => settings.as_ref().map(Settings::privileged),
+            },
+            autostart: match &settings {
+                Some(settings) => settings.autostart.auto,
+                None => get("lxc.start.auto").as_deref() == Some("1"),
+            },
+            groups: match (&settings, &config) {
+                (Some(settings), _) => settings.autostart.groups.clone(),
+                (None, Some(config)) => config.lines_of(&["lxc.group"]).map(|l| l.value).collect(),
+                (None, None) => Vec::new(),
             },
             storage: root.map(RootPath::kind),
             size_limit: config
@@ -532,7 +548,7 @@ impl Container {
         }
     }
 
-    fn not_running(&self) -> Error {
+    pub(crate) fn not_running(&self) -> Error {
         Error::user(format!("container \"{}\" is not running", self.name))
             .with_reason(Reason::NotRunning)
             .with_hint(format!("start it: sampan start {}", self.name))

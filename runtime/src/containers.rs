@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::cgroup::Usage;
 use crate::claim;
 use crate::container::{Container, Info};
 use crate::error::{Error, Reason, Result, Tried};
@@ -87,6 +88,17 @@ impl Containers {
     /// What happens to them from now on.
     pub fn events(&self) -> Result<Events> {
         Events::open(self)
+    }
+
+    /// What each running container uses, by name: cheap enough to be asked every second.
+    pub fn usage(&self) -> Result<Vec<(ContainerName, Usage)>> {
+        let mut found = Vec::new();
+        for name in self.names()? {
+            if let Some(usage) = self.handle(name.clone()).usage()? {
+                found.push((name, usage));
+            }
+        }
+        Ok(found)
     }
 
     /// A container that exists.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
 
+use crate::cgroup::Cgroup;
 use crate::claim::Claim;
 use crate::config::ConfigFile;
 use crate::container::Container;
@@ -18,6 +19,7 @@ use crate::error::{Error, Reason, Result, Tried};
 use crate::events::Change;
 use crate::idmap::{self, IdRange};
 use crate::name::ContainerName;
+use crate::resources::{LimitChange, changed_config};
 use crate::storage::{self, NewStorage, Place, RootPath, StorageKind, remove_tree};
 use crate::subid;
 
@@ -150,6 +152,16 @@ impl NewContainer {
     /// Its name.
     pub fn name(&self) -> &ContainerName {
         &self.name
+    }
+
+    /// A config with these limits in it.
+    ///
+    /// # Errors
+    /// The host cannot hold it to one of them.
+    pub fn limited(&self, config: ConfigFile, limits: &[LimitChange]) -> Result<ConfigFile> {
+        let state = &self.containers.directories().state;
+        let cgroup = Cgroup::of_container(state, self.name.as_str())?;
+        changed_config(&cgroup, config, limits)
     }
 
     /// The ids reserved for it.

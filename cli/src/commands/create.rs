@@ -12,6 +12,7 @@ use super::{
 use crate::{
     context::Context,
     failure::{Failure, Outcome},
+    limits::LimitArgs,
     timings::{Subject, TimingsArg},
 };
 use sampan_core::Span;
@@ -24,8 +25,9 @@ Examples:
   sampan create web -t debian --start
   sampan create old -t debian -o suite=bookworm -o include=openssh-server,vim
   sampan create many -t debian --storage overlay
-  sampan create small -t debian --size 10G
-  sampan create tiny -t busybox --offline")]
+  sampan create large -t debian --size 10G
+  sampan create tiny -t busybox --offline
+  sampan create small -t debian --memory 512M --cpus 1.5 --pids 200")]
 pub struct Args {
     /// The name: letters, digits, `.`, `_` and `-`
     pub name: String,
@@ -35,6 +37,8 @@ pub struct Args {
     storage: StorageArgs,
     #[command(flatten)]
     timings: TimingsArg,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Start it as well
     #[arg(long)]
     start: bool,
@@ -57,6 +61,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
         );
     }
     args.timings.check()?;
+    let limits = args.limits.changes()?;
     let workshop = context.workshop()?;
     let requested = requested::obtain(context, &workshop, &args.image)?;
     let image = &requested.obtained.image;
@@ -91,6 +96,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     if let Some(size) = args.storage.size {
         config.push(SIZE_KEY, &size.to_string());
     }
+    let config = new.limited(config, &limits)?;
     if workshop.cancellation.is_cancelled() {
         return Err(sampan_plugins::PluginError::Cancelled.into());
     }

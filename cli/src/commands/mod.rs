@@ -19,6 +19,7 @@ pub mod rename;
 mod requested;
 pub mod restart;
 pub mod run;
+pub mod set;
 mod several;
 pub mod shell;
 pub mod snapshot;
@@ -26,6 +27,7 @@ pub mod start;
 pub mod stop;
 mod storage;
 pub mod template;
+pub mod top;
 pub mod unfreeze;
 pub mod wait;
 
@@ -76,6 +78,8 @@ fn run(context: &Context, command: Command) -> Outcome<ExitCode> {
         Command::Ls(args) => ls::run(context, &args).map(done),
         Command::Info(args) => info::run(context, &args).map(done),
         Command::Config(command) => config::run(context, &command).map(done),
+        Command::Top(args) => top::run(context, &args).map(done),
+        Command::Set(args) => set::run(context, &args).map(done),
         Command::Exec(args) => exec::run(context, &args),
         Command::Shell(args) => shell::run(context, &args),
         Command::Console(args) => console::run(context, &args),

@@ -98,10 +98,10 @@ pub(super) fn unpack_archive(
         // A decoder that waits to hand on more must not wait for ever.
         drop(chunks);
         files.close();
+        // Each is waited for, also after one has failed.
         let mut written = Ok(());
         for writer in writers {
-            let ended = writer.join().unwrap_or_else(|_| Err(panicked(archive)));
-            written = written.and(ended);
+            written = written.and(writer.join().unwrap_or_else(|_| Err(panicked(archive))));
         }
         let decoded = decoding
             .join()

@@ -25,8 +25,9 @@ pub struct NewConfig<'a> {
 }
 
 /// LXC's default for Debian (common.conf), which keeps a guest from the host's clock, modules,
-/// ports and mandatory access control.
-const DROPPED: &str = "mac_admin mac_override sys_time sys_module sys_rawio";
+/// ports and mandatory access control; and the audit log, which is the host's: a systemd that may
+/// not read it does not fail at trying.
+const DROPPED: &str = "mac_admin mac_override sys_time sys_module sys_rawio audit_read";
 
 /// What a template may ask for: how its guest is addressed. Nothing of these reaches out of the
 /// container, and a template is not trusted to decide what does.

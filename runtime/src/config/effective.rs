@@ -1,8 +1,8 @@
 //! The lines that count: those of a file and of what it includes, in order and in today's words.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io};
 
 use super::file::{ConfigFile, Line};
 use super::legacy::Modernizer;
@@ -102,7 +102,16 @@ impl Reader {
             let place = line.place();
             error.wrap(format!("{place}: lxc.include = {}", line.value))
         };
-        let metadata = fs::metadata(&path).tried(|| format!("read {}", path.display()));
+        let metadata = fs::metadata(&path);
+        // As for LXC: Debian's userns.conf includes a directory for local settings that need not be.
+        if line.value.ends_with('/')
+            && metadata
+                .as_ref()
+                .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+        {
+            return Ok(());
+        }
+        let metadata = metadata.tried(|| format!("read {}", path.display()));
         if !metadata.map_err(failed)?.is_dir() {
             return self.read(line, &path);
         }
@@ -264,6 +273,12 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("No such file"), "{text}");
+        let dir = place(&[("config", "lxc.arch = x\nlxc.include = gone/\n")]);
+        assert_eq!(
+            read(&dir).unwrap().len(),
+            1,
+            "a directory need not be there"
+        );
 
         let mut files: Vec<(String, String)> = (0..40)
             .map(|n| (format!("f{n}"), format!("lxc.include = f{}\n", n + 1)))

@@ -40,7 +40,7 @@ pub(super) fn boot(
     let started = (|| {
         // Only now: a hook may have mounted it.
         settings.root.backend().check()?;
-        confine(cgroup, settings)?;
+        confine(container, cgroup, settings)?;
         let orders = Orders {
             terminals: Terminals {
                 console: console.slave(),
@@ -141,12 +141,15 @@ fn prepare(child: &Child, settings: &Settings, cgroup: &Cgroup) -> Result<()> {
 }
 
 /// Makes the cgroup, with its limits, and gives its inside to the guest.
-fn confine(cgroup: &Cgroup, settings: &Settings) -> Result<()> {
+fn confine(container: &Container, cgroup: &Cgroup, settings: &Settings) -> Result<()> {
     cgroup.create()?;
     let (uid, gid) = settings.root_ids();
     cgroup.delegate(uid, gid)?;
     // After the delegation, whose bounds a config may change.
-    cgroup.apply(&settings.cgroup, settings.privileged())
+    // Limits change while it runs: a guest that reboots gets those of today.
+    let now = container.settings();
+    let limits = now.as_ref().map_or(&settings.cgroup, |now| &now.cgroup);
+    cgroup.apply(limits, settings.privileged())
 }
 
 /// The rootfs as a detached mount, with the ids of the child's user namespace.
