@@ -30,8 +30,10 @@ const ARGUMENTS: u32 = 16;
 /// Stands for "to the end of this rule" until its length is known.
 const NEXT_RULE: u8 = u8::MAX;
 
-/// The program, and the lines of system calls that no architecture here has.
-pub(super) fn compile(policy: &Policy) -> Result<(Vec<sock_filter>, Vec<(usize, String)>), String> {
+/// A program, and the lines of system calls that no architecture here has.
+type Compiled = (Vec<sock_filter>, Vec<(usize, String)>);
+
+pub(super) fn compile(policy: &Policy) -> Result<Compiled, String> {
     let table: HashMap<&str, [Option<u32>; 4]> = rows().collect();
     let block = |abi| block(policy, abi, &table);
     let mut program = vec![statement(LOAD, ARCH)];
