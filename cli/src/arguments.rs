@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    autostart, config, console, create, destroy, events, exec, freeze, image, info, logs, ls,
-    restart, run, shell, start, stop, template, unfreeze, wait,
+    autostart, config, console, copy, create, destroy, events, exec, freeze, image, info, logs, ls,
+    rename, restart, run, set, shell, snapshot, start, stop, template, top, unfreeze, wait,
 };
 
 const EXAMPLES: &str = "\
@@ -106,6 +106,13 @@ pub enum Command {
     Events(events::Args),
     /// Remove containers with everything in them
     Destroy(destroy::Args),
+    /// Make a container from another one, with an identity of its own
+    Copy(copy::Args),
+    /// Give a container another name
+    Rename(rename::Args),
+    /// Snapshots: what a container was at a moment
+    #[command(subcommand)]
+    Snapshot(snapshot::Command),
     /// List the containers
     Ls(ls::Args),
     /// Show what is known of a container
@@ -113,6 +120,10 @@ pub enum Command {
     /// Read or change the configuration of a container
     #[command(subcommand)]
     Config(config::Command),
+    /// Show what running containers use, live
+    Top(top::Args),
+    /// Change the limits of a container
+    Set(set::Args),
     /// Run a command in a running container
     Exec(exec::Args),
     /// Open a login shell in a running container

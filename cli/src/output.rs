@@ -44,11 +44,19 @@ pub fn table<const N: usize>(
     heading: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
+    table_of(
+        heading.map(str::to_owned).to_vec(),
+        rows.into_iter().map(Vec::from),
+    )
+}
+
+/// The same with as many columns as there are headings.
+pub fn table_of(heading: Vec<String>, rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(TableStyle::new());
     table.set_header(heading);
     for row in rows {
-        table.add_row(row.map(|cell| printable(&cell)));
+        table.add_row(row.iter().map(|cell| printable(cell)));
     }
     let mut text = String::new();
     for line in table.lines() {

@@ -54,6 +54,14 @@ impl Console {
         }
     }
 
+    /// A line for people below what a guest has shown: its last line may have no end, and the
+    /// terminal may be raw.
+    pub fn say_below(&self, line: &str) {
+        if !self.quiet {
+            eprint!("\r\n{line}\r\n");
+        }
+    }
+
     /// What has ended so far, for `--timings`.
     pub fn spans(&self) -> Vec<Span> {
         self.spans.borrow().clone()

@@ -41,6 +41,11 @@ pub fn ago(seconds_since_1970: u64) -> String {
     }
 }
 
+/// A time, such as `3 minutes`.
+pub fn duration(seconds: u64) -> String {
+    HumanDuration(Duration::from_secs(seconds)).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

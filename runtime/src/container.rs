@@ -5,15 +5,16 @@ use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::cgroup::Cgroup;
-use crate::config::{ConfigFile, Settings};
-use crate::containers::{Directories, lock_directory, write_file};
+use crate::cgroup::{Cgroup, LimitsInForce, Usage};
+use crate::config::{ConfigFile, HookKind, Settings};
+use crate::containers::{Directories, lock_directory, lock_state, write_file};
+use crate::copy::size_limit;
 use crate::error::{Error, ErrorKind, Reason, Result, Tried};
 use crate::events::Change;
 use crate::exit::Exit;
@@ -23,7 +24,9 @@ use crate::monitor::policy::RestartPolicy;
 use crate::monitor::protocol::{Report, Status};
 use crate::name::ContainerName;
 use crate::network::{self, Owner};
+use crate::rename;
 use crate::run_directory::RunDirectory;
+use crate::storage::{RootPath, StorageKind, dependents, names, remove_tree};
 
 /// What a container is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -63,14 +66,28 @@ pub struct Info {
     pub memory: Option<u64>,
     /// Bytes of memory it may use.
     pub memory_limit: Option<u64>,
+    /// What it uses, if it runs.
+    pub usage: Option<Usage>,
+    /// What it may use, if it runs.
+    pub limits: Option<LimitsInForce>,
     /// The host's uid of its root; `None` if its config cannot be understood.
     pub host_uid: Option<u32>,
     /// Whether its root is the host's.
     pub privileged: Option<bool>,
     /// Its root file system.
     pub rootfs: Option<PathBuf>,
+    /// How its files are kept.
+    pub storage: Option<StorageKind>,
+    /// The most that its files may take, in bytes.
+    pub size_limit: Option<u64>,
+    /// What its files lie on, of storage `overlay`.
+    pub lower: Vec<PathBuf>,
     /// Its addresses, IPv4 first, without loopback and link-local ones.
     pub ips: Vec<IpAddr>,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+    /// The groups it is in.
+    pub groups: Vec<String>,
     /// The template it was made by.
     pub template: Option<String>,
     /// The image it was made from.
@@ -181,6 +198,9 @@ impl Container {
 
     /// Its config, as text.
     pub fn config(&self) -> Result<ConfigFile> {
+        if let Some(text) = rename::pending_config(self) {
+            return Ok(ConfigFile::parse(&self.config_path(), &text));
+        }
         ConfigFile::read(&self.config_path())
     }
 
@@ -191,6 +211,7 @@ impl Container {
 
     /// Replaces its config. A running container keeps the one it started with.
     pub fn set_config(&self, config: &ConfigFile) -> Result<()> {
+        rename::resume(self)?;
         write_file(&self.config_path(), &config.to_string())
     }
 
@@ -207,15 +228,13 @@ impl Container {
     /// Everything there is to know.
     pub fn info(&self) -> Result<Info> {
         let (state, status) = self.observe()?;
-        let (memory, memory_limit) = match &status {
-            Some(_) => self
-                .cgroup()
-                .map_or((None, None), |c| (c.memory(), c.memory_limit())),
-            None => (None, None),
-        };
+        let cgroup = status.as_ref().and_then(|_| self.cgroup().ok());
+        let usage = cgroup.as_ref().map(Cgroup::usage);
+        let limits = cgroup.as_ref().map(Cgroup::limits);
         // One broken config must not hide the other containers.
         let config = self.config().ok();
         let settings = config.as_ref().and_then(|config| Settings::of(config).ok());
+        let root = settings.as_ref().map(|settings| &settings.root);
         let get = |key| config.as_ref().and_then(|config| config.get(key));
         Ok(Info {
             name: self.name.to_string(),
@@ -224,8 +243,10 @@ impl Container {
             started_at: status.as_ref().map(|status| status.started_at),
             restarts: status.as_ref().map(|status| status.restarts),
             last_exit: Exit::read(&self.dir()),
-            memory,
-            memory_limit,
+            memory: usage.and_then(|usage| usage.memory),
+            memory_limit: limits.as_ref().and_then(|limits| limits.memory),
+            usage,
+            limits,
             // Of a running one, what it was started with.
             host_uid: match &status {
                 Some(status) => Some(status.root_uid),
@@ -235,7 +256,22 @@ impl Container {
                 Some(status) => Some(status.privileged),
                 None => settings.as_ref().map(Settings::privileged),
             },
-            rootfs: settings.map(|settings| settings.rootfs),
+            autostart: match &settings {
+                Some(settings) => settings.autostart.auto,
+                None => get("lxc.start.auto").as_deref() == Some("1"),
+            },
+            groups: match (&settings, &config) {
+                (Some(settings), _) => settings.autostart.groups.clone(),
+                (None, Some(config)) => config.lines_of(&["lxc.group"]).map(|l| l.value).collect(),
+                (None, None) => Vec::new(),
+            },
+            storage: root.map(RootPath::kind),
+            size_limit: config
+                .as_ref()
+                .and_then(size_limit)
+                .or_else(|| root?.size_limit()),
+            lower: root.map_or(Vec::new(), |root| root.lower().to_vec()),
+            rootfs: root.map(|root| root.own().to_owned()),
             ips: match status.as_ref().and_then(|status| status.init_pid) {
                 // It may end at any moment; then it has none.
                 Some(init) => network::addresses_of(init).unwrap_or_default(),
@@ -272,6 +308,7 @@ impl Container {
             );
         }
         self.sweep_locked(&lock)?;
+        rename::resume(self)?;
         // Said here rather than by the monitor, with the same words.
         self.check_startable()?;
         let (report, mut monitor) = self.spawn_monitor(options, leash)?;
@@ -306,12 +343,7 @@ impl Container {
         options: &StartOptions,
         leash: Option<OwnedFd>,
     ) -> Result<(Report, Child)> {
-        let log = &self.directories.log;
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(log)
-            .tried(|| format!("create {}", log.display()))?;
+        self.make_log_directory()?;
         let log = OpenOptions::new()
             .append(true)
             .create(true)
@@ -374,9 +406,16 @@ impl Container {
     /// Removes it with everything in it.
     ///
     /// # Errors
-    /// [`Reason::Running`] if it runs and is not to be killed (`force`).
+    /// [`Reason::Running`] if it runs and is not to be killed (`force`); others build on its files;
+    /// it has snapshots.
     pub fn destroy(&self, force: bool) -> Result<()> {
+        self.destroy_with(force, false)
+    }
+
+    /// The same, also one that has snapshots if these shall go too.
+    pub fn destroy_with(&self, force: bool, snapshots: bool) -> Result<()> {
         must_be_root("destroy a container")?;
+        self.check_unneeded(snapshots)?;
         if self.run_directory().is_locked()? {
             if !force {
                 return Err(Error::user(format!("container \"{}\" is running", self.name))
@@ -405,6 +444,12 @@ impl Container {
             );
         }
         self.sweep_locked(&lock)?;
+        // One whose config cannot be understood can still be removed.
+        if let Ok(settings) = self.settings() {
+            self.run_hooks(HookKind::Destroy, &settings, &settings.root, &[])?;
+        }
+        let state = lock_state(&self.directories.state)?;
+        self.check_unneeded(snapshots)?;
         // One rename, and it does not exist any more; an interrupted removal is swept later.
         let from = self.dir();
         let to = self.directories.state.join(format!(
@@ -414,14 +459,64 @@ impl Container {
         ));
         fs::rename(&from, &to).tried(|| format!("rename {}", from.display()))?;
         let _ = self.tell(Change::Destroyed);
-        for log in [
+        drop(state);
+        for log in self.logs() {
+            let _ = fs::remove_file(log);
+        }
+        remove_tree(&to)
+    }
+
+    /// Fails where others build on its files, or it has snapshots that are not to go.
+    fn check_unneeded(&self, snapshots: bool) -> Result<()> {
+        let needed = dependents(&self.directories.state, &self.dir());
+        if !needed.is_empty() {
+            return Err(Error::user(format!(
+                "container \"{}\" cannot be destroyed: {} builds on its files",
+                self.name,
+                names(&needed)
+            ))
+            .with_hint("destroy these first"));
+        }
+        let kept = self.snapshot_names();
+        if !snapshots && !kept.is_empty() {
+            return Err(Error::user(format!(
+                "container \"{}\" has snapshots: {}",
+                self.name,
+                kept.join(", ")
+            ))
+            .with_hint(format!(
+                "to remove them too: sampan destroy --snapshots {}",
+                self.name
+            )));
+        }
+        Ok(())
+    }
+
+    /// Takes over the logs of the name that it had.
+    pub(crate) fn take_logs_of(&self, old: &ContainerName) {
+        let old = Container::new(self.directories.clone(), old.clone());
+        for (from, to) in old.logs().into_iter().zip(self.logs()) {
+            // One that was never written is not missed.
+            let _ = fs::rename(from, to);
+        }
+    }
+
+    /// Makes the directory of all logs.
+    pub(crate) fn make_log_directory(&self) -> Result<()> {
+        let log = &self.directories.log;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(log)
+            .tried(|| format!("create {}", log.display()))
+    }
+
+    fn logs(&self) -> [PathBuf; 3] {
+        [
             self.log(),
             self.own_console_log(),
             self.own_console_log().with_extension("console.1"),
-        ] {
-            let _ = fs::remove_file(log);
-        }
-        fs::remove_dir_all(&to).tried(|| format!("remove {}", to.display()))
+        ]
     }
 
     pub(crate) fn cgroup(&self) -> Result<Cgroup> {
@@ -453,7 +548,7 @@ impl Container {
         }
     }
 
-    fn not_running(&self) -> Error {
+    pub(crate) fn not_running(&self) -> Error {
         Error::user(format!("container \"{}\" is not running", self.name))
             .with_reason(Reason::NotRunning)
             .with_hint(format!("start it: sampan start {}", self.name))
@@ -495,7 +590,7 @@ impl Container {
         Ok(())
     }
 
-    fn sweep_locked(&self, _lock: &Flock<File>) -> Result<()> {
+    pub(crate) fn sweep_locked(&self, _lock: &Flock<File>) -> Result<()> {
         let (run, cgroup) = (self.run_directory(), self.cgroup()?);
         if !run.exists() && !cgroup.exists() {
             return Ok(());
@@ -546,17 +641,4 @@ pub(crate) fn must_be_root(what: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::environment(format!("only root can {what}")).with_hint("run it with sudo"))
-}
-
-/// As [`Path::exists`], for messages about a missing rootfs.
-pub(crate) fn check_rootfs(path: &Path) -> Result<()> {
-    fs::metadata(path)
-        .and_then(|metadata| {
-            if metadata.is_dir() {
-                Ok(())
-            } else {
-                Err(io::Error::from_raw_os_error(libc::ENOTDIR))
-            }
-        })
-        .tried(|| format!("open the root file system {}", path.display()))
 }

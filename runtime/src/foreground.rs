@@ -156,12 +156,10 @@ impl Session<'_> {
 
     /// Until the monitor has ended; `None` if it did so without a word.
     fn run(&mut self, signals: &Signals) -> Result<Option<Exit>> {
-        let mut exit = None;
-        let mut behind = false;
-        let mut gone = false;
-        while !gone || self.relay.is_some() {
+        let mut heard = Heard::default();
+        while !heard.gone || self.relay.is_some() {
             let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-            if !gone {
+            if !heard.gone {
                 fds.push(PollFd::new(self.client.as_fd(), PollFlags::POLLIN));
             }
             fds.extend(self.relay.iter().flat_map(Relay::poll_fds));
@@ -169,13 +167,13 @@ impl Session<'_> {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(e) => return Err(e).tried(|| "wait for the container".to_owned()),
             }
-            let told = !gone && fds[1].any().unwrap_or(false);
+            let told = !heard.gone && fds[1].any().unwrap_or(false);
             while let Some(signal) = signals.next() {
                 if signal == libc::SIGWINCH {
                     self.relay.iter().for_each(Relay::resize);
-                } else if gone {
+                } else if heard.gone {
                     // All that is left is output that nobody takes.
-                    return Ok(exit);
+                    return Ok(heard.exit);
                 } else {
                     self.pass_on(signal)?;
                 }
@@ -185,20 +183,11 @@ impl Session<'_> {
                 Came::Leave => self.pass_on(libc::SIGTERM)?,
                 Came::OutputClosed | Came::End => self.relay = None,
             }
-            while told {
-                match self.client.receive(NOW)? {
-                    Received::Answer(Answer::Ended { exit: how, .. }) => exit = Some(how),
-                    Received::Answer(Answer::FellBehind) => behind = true,
-                    Received::Answer(_) => {}
-                    Received::Closed => gone = true,
-                    Received::TimedOut => break,
-                }
-                if gone {
-                    break;
-                }
+            if told {
+                self.listen(&mut heard)?;
             }
-            if behind && self.relay.is_none() && !gone {
-                behind = false;
+            if heard.behind && self.relay.is_none() && !heard.gone {
+                heard.behind = false;
                 (self.tell)(Progress::OutputLost);
                 // It may be stopping in this moment.
                 if let Ok(view) = self.container.client().and_then(|mut c| c.view(Some(0))) {
@@ -206,7 +195,23 @@ impl Session<'_> {
                 }
             }
         }
-        Ok(exit)
+        Ok(heard.exit)
+    }
+
+    /// Takes what the monitor has said.
+    fn listen(&mut self, heard: &mut Heard) -> Result<()> {
+        loop {
+            match self.client.receive(NOW)? {
+                Received::Answer(Answer::Ended { exit, .. }) => heard.exit = Some(exit),
+                Received::Answer(Answer::FellBehind) => heard.behind = true,
+                Received::Answer(_) => {}
+                Received::Closed => {
+                    heard.gone = true;
+                    return Ok(());
+                }
+                Received::TimedOut => return Ok(()),
+            }
+        }
     }
 
     fn pass_on(&mut self, signal: i32) -> Result<()> {
@@ -222,6 +227,15 @@ impl Session<'_> {
         self.asked = true;
         self.client.send(request)
     }
+}
+
+/// What the monitor has said.
+#[derive(Default)]
+struct Heard {
+    exit: Option<Exit>,
+    /// It has ended our session on the console.
+    behind: bool,
+    gone: bool,
 }
 
 /// Which of our standard streams are terminals.

@@ -9,6 +9,7 @@
 mod devices;
 mod entries;
 mod execute;
+mod masks;
 pub(crate) mod namespaces;
 mod sysctl;
 
@@ -26,7 +27,6 @@ use crate::error::{Result, Tried};
 use crate::hooks::{self, Context, Output};
 use crate::sandbox::c_string;
 use crate::sandbox::in_root::{DEFAULT_PATH, program_of};
-use crate::sys::mount;
 use crate::sys::plan::{FileSystem, Plan, Program, SLOTS, Source, Step};
 use crate::sys::seccomp::{Filter, program};
 pub(crate) use entries::Unmapped;
@@ -115,6 +115,7 @@ pub(crate) fn plan(
         },
     );
     plan.step("bind its life to the monitor's", Step::DieWithParent);
+    plan.step("leave the host's keys behind", Step::NewSessionKeyring);
     plan.step("start a session", Step::Setsid);
     add_namespaces(&mut plan, name, settings)?;
     if settings.sys.is_some() {
@@ -266,7 +267,7 @@ fn add_execution(plan: &mut Plan, settings: &Settings, orders: &Orders<'_>) -> R
             Step::StandardStreams(c"/dev/console".to_owned()),
         )]);
     }
-    let mut dropped = dropped(&settings.capabilities)?;
+    let mut dropped = dropped(settings)?;
     if !is_own(settings, Namespace::Pid) && !dropped.contains(&SYS_BOOT) {
         dropped.push(SYS_BOOT);
     }
@@ -340,13 +341,21 @@ pub(crate) fn last_capability() -> Result<u32> {
     Ok(text.trim().parse().unwrap_or(40))
 }
 
-fn dropped(capabilities: &Capabilities) -> Result<Vec<u32>> {
+/// Kernel messages are nobody's business inside, whatever a config keeps: with the host's root
+/// inside, this capability reads them.
+const SYSLOG: u32 = 34;
+
+fn dropped(settings: &Settings) -> Result<Vec<u32>> {
     let last = last_capability()?;
-    Ok(match capabilities {
+    let mut dropped: Vec<u32> = match &settings.capabilities {
         // One the kernel does not know is not there to be had.
         Capabilities::Drop(numbers) => numbers.iter().copied().filter(|n| *n <= last).collect(),
         Capabilities::Keep(numbers) => (0..=last).filter(|n| !numbers.contains(n)).collect(),
-    })
+    };
+    if settings.privileged() && !dropped.contains(&SYSLOG) {
+        dropped.push(SYSLOG);
+    }
+    Ok(dropped)
 }
 
 fn environment(settings: &Settings) -> Vec<(OsString, OsString)> {
@@ -378,21 +387,7 @@ fn add_proc(plan: &mut Plan, kind: ProcMount) -> Result<()> {
         "attach proc at /proc",
         Step::Attach(Source::Slot(PROC), c"/proc".to_owned()),
     );
-    for file in [
-        "/proc/kcore",
-        "/proc/keys",
-        "/proc/timer_list",
-        "/proc/kmsg",
-    ] {
-        let null = mount::open_tree(Path::new("/dev/null"), false)
-            .tried(|| "open /dev/null".to_owned())?;
-        let fd = plan.keep(&null).tried(|| "copy a descriptor".to_owned())?;
-        // Not every kernel has all of them.
-        plan.optional(vec![(
-            format!("mask {file}"),
-            Step::Attach(Source::Fd(fd), c_string(file)?),
-        )]);
-    }
+    masks::mask_proc(plan)?;
     if kind == ProcMount::Mixed {
         let net = SCRATCH + 1;
         plan.step("clone /proc/sys/net", clone("/proc/sys/net", net)?);
@@ -401,23 +396,7 @@ fn add_proc(plan: &mut Plan, kind: ProcMount) -> Result<()> {
             "attach /proc/sys/net",
             Step::Attach(Source::Slot(net), c"/proc/sys/net".to_owned()),
         );
-        // Absent in kernels without magic SysRq.
-        let file = "/proc/sysrq-trigger";
-        plan.optional(vec![
-            (format!("clone {file}"), clone(file, SCRATCH)?),
-            (
-                format!("make {file} read-only"),
-                Step::SlotAttributes {
-                    slot: SCRATCH,
-                    set: libc::MOUNT_ATTR_RDONLY,
-                    clear: 0,
-                },
-            ),
-            (
-                format!("attach {file}"),
-                Step::Attach(Source::Slot(SCRATCH), c_string(file)?),
-            ),
-        ]);
+        masks::read_only_proc(plan)?;
     }
     Ok(())
 }
@@ -428,6 +407,7 @@ fn add_sys(plan: &mut Plan, kind: SysMount) -> Result<()> {
         "attach sysfs at /sys",
         Step::Attach(Source::Slot(SYS), c"/sys".to_owned()),
     );
+    masks::mask_sys(plan)?;
     if kind == SysMount::ReadWrite {
         return Ok(());
     }

@@ -31,7 +31,7 @@ pub fn configure(
     let init = guest::init(rootfs);
     match init {
         guest::Init::Systemd => guest::prepare_systemd(rootfs)?,
-        guest::Init::Other => {}
+        guest::Init::Other => guest::prepare_sysvinit(rootfs)?,
         guest::Init::None => host.log(
             Level::Warn,
             "this image has no /sbin/init, so that the container cannot be started as a system; \

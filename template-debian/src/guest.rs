@@ -45,6 +45,37 @@ pub fn prepare_systemd(rootfs: &Rootfs) -> Result<(), TemplateError> {
     Ok(())
 }
 
+/// Prepares sysvinit, if that is it: as inittab(5) comes, it halts at no signal (Debian's line for a
+/// power failure calls a script that no package has) and waits for terminals that are not there.
+pub fn prepare_sysvinit(rootfs: &Rootfs) -> Result<(), TemplateError> {
+    const TABLE: &str = "etc/inittab";
+    if !rootfs.exists(TABLE) {
+        return Ok(());
+    }
+    rootfs.write(TABLE, inittab(&rootfs.read_text(TABLE)?), 0o644)?;
+    Ok(())
+}
+
+fn inittab(table: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in table.lines() {
+        let fields: Vec<&str> = line.splitn(4, ':').collect();
+        match fields[..] {
+            ["pf", levels, action, _] => {
+                lines.push(format!("pf:{levels}:{action}:/sbin/init 0"));
+            }
+            [id, _, "respawn", process] if process.contains("getty") && !id.starts_with('#') => {}
+            _ => lines.push(line.to_owned()),
+        }
+    }
+    // As for systemd's guests: who can reach the console could enter from outside as well.
+    lines.push(
+        "co:2345:respawn:/sbin/agetty --autologin root --noclear --keep-baud 115200,38400,9600 console linux"
+            .to_owned(),
+    );
+    lines.join("\n") + "\n"
+}
+
 /// The `lxc.*` keys that an init needs.
 pub fn config(init: Init) -> Vec<(String, String)> {
     match init {
@@ -57,6 +88,16 @@ pub fn config(init: Init) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sysvinit_halts_when_power_fails_and_has_one_terminal() {
+        let table = "id:2:initdefault:\n#T0:23:respawn:/sbin/getty -L ttyS0\npf::powerwait:/etc/init.d/powerfail start\n1:2345:respawn:/sbin/getty --noclear 38400 tty1\nz6:6:respawn:/sbin/sulogin --force\n";
+        let changed = inittab(table);
+        assert!(changed.starts_with(
+            "id:2:initdefault:\n#T0:23:respawn:/sbin/getty -L ttyS0\npf::powerwait:/sbin/init 0\nz6:6:respawn:/sbin/sulogin --force\nco:"
+        ), "{changed}");
+        assert_eq!(changed.lines().count(), 5);
+    }
 
     #[test]
     fn init_is_recognised() {

@@ -212,6 +212,17 @@ fn a_command_can_run_in_a_stopped_container_in_place_of_its_init_and_the_contain
     let ran = env.sampan(&["run", "kept", "--", "true"]).failed();
     assert!(ran.stderr.contains("already running"), "{}", ran.stderr);
 
+    let config = env.state().join("kept/config");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(
+        &config,
+        format!("{text}lxc.execute.cmd = /bin/busybox echo from the config\n"),
+    )
+    .unwrap();
+    env.sampan(&["stop", "--kill", "kept"]).ok();
+    let ran = env.sampan(&["run", "kept"]).ok();
+    assert_eq!(ran.stdout, "from the config\n");
+
     env.create_small_guest("root", &["--privileged"]);
     let ran = env.sampan(&["run", "root", "--", "true"]).failed();
     assert!(ran.stderr.contains("privileged"), "{}", ran.stderr);

@@ -2,10 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod elf;
 mod environment;
 mod guest;
 mod lxc;
 mod machine;
+pub mod measure;
 mod mirror;
 mod network;
 mod process;

@@ -58,8 +58,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome<ExitCode> {
     let end = container.console(args.tty, key, banner)?;
     let say = |what: &str| {
         if interactive {
-            // The guest's last line may have no end.
-            context.console.say(&format!("\n{what} {name}"));
+            context.console.say_below(&format!("{what} {name}"));
         }
     };
     Ok(match end {

@@ -32,21 +32,19 @@ pub fn run(context: &Context, container: &Container, escape: Key) -> Outcome<Exi
         Progress::Stopping => {
             notify.tell(&["STOPPING=1", "STATUS=asked to halt"]);
             if interactive {
-                context
-                    .console
-                    .say(&format!("\r\nasked {name} to halt; once more kills it\r"));
+                let say = format!("asked {name} to halt; once more kills it");
+                context.console.say_below(&say);
             }
         }
-        _ => context.console.say(&format!(
-            "\r\nsome of the console was left out, as nobody took it: sampan logs {name}\r"
+        _ => context.console.say_below(&format!(
+            "some of the console was left out, as nobody took it: sampan logs {name}"
         )),
     };
     let exit = container.run_in_foreground(&options, &mut tell)?;
     notify.tell(&[&format!("STATUS=init {exit}")]);
     if interactive {
-        context
-            .console
-            .say(&format!("\n{name} has ended: init {exit}"));
+        let say = format!("{name} has ended: init {exit}");
+        context.console.say_below(&say);
     }
     Ok(code(&exit))
 }

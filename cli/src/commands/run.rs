@@ -55,7 +55,7 @@ pub struct Args {
     /// The group id inside
     #[arg(short, long, default_value_t = 0)]
     gid: u32,
-    /// The command and its arguments [default: a login shell]
+    /// The command and its arguments [default: lxc.execute.cmd, or a login shell]
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -63,11 +63,12 @@ pub struct Args {
 /// Runs the command.
 pub fn run(context: &Context, args: &Args) -> Outcome<ExitCode> {
     context.need_root("running a container")?;
+    let existing = match &args.container {
+        Some(name) => Some(context.container(name)?),
+        None => None,
+    };
     let request = ExecRequest {
-        argv: match args.command.is_empty() {
-            true => ["/bin/sh", "-c", LOGIN].map(Into::into).to_vec(),
-            false => args.command.clone(),
-        },
+        argv: argv(args, existing.as_ref())?,
         environment: exec::variables(&args.environment)?,
         uid: args.uid,
         gid: args.gid,
@@ -77,8 +78,8 @@ pub fn run(context: &Context, args: &Args) -> Outcome<ExitCode> {
         execute: Some(request),
         ..ForegroundOptions::default()
     };
-    let (container, claim) = match (&args.container, &args.image) {
-        (Some(name), _) => (context.container(name)?, None),
+    let (container, claim) = match (existing, &args.image) {
+        (Some(container), _) => (container, None),
         (None, Some(image)) => {
             let (container, claim) = create(context, args, image)?;
             (container, Some(claim))
@@ -109,6 +110,21 @@ pub fn run(context: &Context, args: &Args) -> Outcome<ExitCode> {
     }
 }
 
+/// What was typed; or what the container's config says; or a login shell.
+fn argv(args: &Args, existing: Option<&Container>) -> Outcome<Vec<OsString>> {
+    if !args.command.is_empty() {
+        return Ok(args.command.clone());
+    }
+    let configured = match existing {
+        Some(container) => container.settings()?.execute,
+        None => Vec::new(),
+    };
+    Ok(match configured.is_empty() {
+        true => ["/bin/sh", "-c", LOGIN].map(Into::into).to_vec(),
+        false => configured.into_iter().map(Into::into).collect(),
+    })
+}
+
 /// A container that goes with the claim.
 fn create(context: &Context, args: &Args, image: &ImageArgs) -> Outcome<(Container, Claim)> {
     let name: ContainerName = match &args.name {
@@ -126,11 +142,11 @@ fn create(context: &Context, args: &Args, image: &ImageArgs) -> Outcome<(Contain
         &requested.options,
         name.as_str(),
         false,
-        new.rootfs(),
+        new.root(),
     )?;
     let mut config = default_config(&NewConfig {
         name: name.as_str(),
-        rootfs: &new.final_rootfs(),
+        rootfs: &new.final_root(),
         arch: &requested.options.arch,
         ids: Some(new.ids()),
         template: &found.key.template,

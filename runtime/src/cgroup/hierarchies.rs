@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::keys::Version;
 use crate::error::{Error, Result, Tried};
@@ -22,7 +23,18 @@ pub(crate) struct Hierarchy {
 }
 
 impl Hierarchies {
+    /// Those of this process. They are read once: mounts of cgroups do not come and go, and a list of
+    /// a hundred containers would read them a hundred times.
     pub(crate) fn discover() -> Result<Hierarchies> {
+        static FOUND: OnceLock<Hierarchies> = OnceLock::new();
+        if let Some(found) = FOUND.get() {
+            return Ok(found.clone());
+        }
+        let found = Hierarchies::read()?;
+        Ok(FOUND.get_or_init(|| found).clone())
+    }
+
+    fn read() -> Result<Hierarchies> {
         let file = "/proc/self/mountinfo";
         let text = fs::read_to_string(file).tried(|| format!("read {file}"))?;
         let mut found = parse(&text);

@@ -199,7 +199,7 @@ const THROTTLES: [(&str, &str); 4] = [
 ];
 
 /// A number of bytes as both versions read it (memparse()): `512M`; `None` for no limit or nonsense.
-fn bytes(text: &str) -> Option<u64> {
+pub(crate) fn bytes(text: &str) -> Option<u64> {
     let text = text.trim();
     let end = text
         .find(|c: char| !c.is_ascii_digit())

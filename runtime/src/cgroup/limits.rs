@@ -101,20 +101,41 @@ impl Cgroup {
         self.write_all(&undo.0)
     }
 
-    /// The lines that say the same to the version of the interface that this host has.
-    pub(crate) fn lines(&self, wanted: &[Wanted<'_>]) -> Result<Vec<Line>> {
-        let mut lines = Vec::new();
-        for one in wanted {
-            for write in keys::translate(&self.hierarchies, *one, Others(wanted))? {
-                let unified = self.hierarchies.unified.as_ref();
-                lines.push(Line {
+    /// For each of the wanted, the lines that say the same in the words of the version that this
+    /// host has.
+    pub(crate) fn lines(&self, wanted: &[Wanted<'_>]) -> Result<Vec<Vec<Line>>> {
+        let unified = self.hierarchies.unified.as_ref();
+        wanted
+            .iter()
+            .map(|one| {
+                let writes = keys::translate(&self.hierarchies, *one, Others(wanted))?;
+                let line = |write: Write| Line {
                     version_2: unified.is_some_and(|unified| unified.root == write.root),
                     key: write.file,
                     value: write.value,
-                });
+                };
+                Ok(writes.into_iter().map(line).collect())
+            })
+            .collect()
+    }
+
+    /// The version in which the host has a controller.
+    pub(crate) fn version_of(&self, controller: &str) -> Option<Version> {
+        Some(self.find(controller)?.1)
+    }
+
+    /// What lifts a limit of processors: all that the cgroup above has.
+    pub(crate) fn every_cpu(&self) -> String {
+        match self.find("cpuset") {
+            Some((directory, Version::One)) => {
+                let above = directory.parent().unwrap_or(&directory).join("cpuset.cpus");
+                fs::read_to_string(above)
+                    .unwrap_or_default()
+                    .trim()
+                    .to_owned()
             }
+            _ => String::new(),
         }
-        Ok(lines)
     }
 
     /// Whether the cgroup has a file of a controller.

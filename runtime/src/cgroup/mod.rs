@@ -26,7 +26,7 @@ use nix::sys::stat::fstat;
 use nix::unistd::{Gid, Uid, chown, geteuid};
 
 pub(crate) use hierarchies::Hierarchies;
-pub(crate) use keys::{Version, Wanted};
+pub(crate) use keys::{Version, Wanted, bytes};
 pub(crate) use limits::Line;
 pub(crate) use sandboxes::{SandboxCgroup, can_limit};
 pub use usage::{LimitsInForce, Usage};

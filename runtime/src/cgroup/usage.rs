@@ -96,7 +96,8 @@ impl Cgroup {
             cpuset: self
                 .text("cpuset", "cpuset.cpus", "cpuset.cpus")
                 .map(|text| text.trim().to_owned())
-                .filter(|text| !text.is_empty()),
+                // All that there are is no limit.
+                .filter(|text| !text.is_empty() && *text != self.every_cpu()),
         }
     }
 

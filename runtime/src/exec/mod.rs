@@ -231,6 +231,7 @@ fn plan(
         let slave = plan.keep_borrowed(slave).tried(copy)?;
         plan.step("take the terminal", Step::ControllingTty(slave));
     }
+    plan.step("leave the host's keys behind", Step::NewSessionKeyring);
     add_privileges(&mut plan, &init.dropped()?);
     // Before the ids: only root of the namespace may install it.
     add_filters(&mut plan, profile);

@@ -31,7 +31,7 @@ pub(super) fn add(plan: &mut Plan, settings: &Settings, execution: &Execution) -
         },
     );
     plan.step("start a session", Step::Setsid);
-    if execution.streams.len() < 3 {
+    if execution.streams.len() < 3 && !settings.console.none {
         plan.step("take the console as its terminal", Step::ControllingTty(0));
     }
     for (number, stream) in &execution.streams {

@@ -167,10 +167,6 @@ mod tests {
             ("lxc.namespace.keep = cgroup\n", "cgroups"),
             ("lxc.namespace.share.user = web\n", "same ids"),
             ("lxc.namespace.clone = mnt user cgroup\n", "lxc.idmap"),
-            (
-                "lxc.namespace.clone = mnt\nlxc.namespace.keep = net\n",
-                "exclude",
-            ),
         ] {
             let error = check(&settings(lines)).unwrap_err().chain();
             assert!(error.contains(word), "{lines}: {error}");

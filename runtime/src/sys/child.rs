@@ -38,6 +38,8 @@ pub(super) const PAUSED: u32 = 4;
 pub(super) const PROGRAM_FAILED: u32 = 5;
 /// No status of wait(2).
 pub(super) const TOO_LONG: i32 = -1;
+/// keyctl(2), which libc does not have.
+const KEYCTL_JOIN_SESSION_KEYRING: c_int = 1;
 
 /// The exit status of a child that could not start its program. Never seen by users.
 const EXIT_FAILED: c_int = 127;
@@ -225,6 +227,15 @@ fn execute(step: &Step, slots: &mut [RawFd; SLOTS], plan: &Plan) -> Outcome {
             }
             Step::ClearInheritable => clear_inheritable(),
             Step::NoNewPrivileges => done(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)),
+            Step::NewSessionKeyring => {
+                let joined = call(libc::syscall(
+                    libc::SYS_keyctl,
+                    KEYCTL_JOIN_SESSION_KEYRING,
+                    null::<libc::c_char>(),
+                ));
+                // A kernel without keys.
+                allow(joined.map(drop), libc::ENOSYS)
+            }
             Step::HideFromGuest => done(libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0)),
             Step::Seccomp(filter) => super::seccomp::install_filter(filter),
             Step::Umask(mask) => {

@@ -113,6 +113,8 @@ pub(crate) enum Step {
     /// Empty the inheritable and ambient sets.
     ClearInheritable,
     NoNewPrivileges,
+    /// Join an empty session keyring: the one of whoever starts a container opens their keys.
+    NewSessionKeyring,
     /// Until `execve`, let nobody without power over the host look into this process: it still has
     /// the host's program and descriptors when it enters a container.
     HideFromGuest,

@@ -48,3 +48,14 @@ pub(crate) fn copy_window_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::
     }
     Ok(())
 }
+
+/// Columns and rows of the terminal that is standard output; `None` if it is no terminal.
+pub fn window_size() -> Option<(u16, u16)> {
+    // SAFETY: all-zero is a valid winsize, which the ioctl writes.
+    let size = unsafe {
+        let mut size: libc::winsize = std::mem::zeroed();
+        check(libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &mut size).into()).ok()?;
+        size
+    };
+    Some((size.ws_col, size.ws_row)).filter(|(columns, rows)| *columns > 0 && *rows > 0)
+}

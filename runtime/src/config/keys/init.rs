@@ -71,13 +71,12 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "lxc.execute.cmd",
         "PATH [ARGUMENT…]",
-        "what is run instead of init by one who runs a single command",
+        "what `sampan run NAME` runs unless it is told a command",
         |draft, line| {
             draft.settings.execute = command(line)?;
             Ok(())
         },
-    )
-    .without_effect("a single command is told by whoever runs it"),
+    ),
     Key::new(
         "lxc.environment",
         "NAME=VALUE",
