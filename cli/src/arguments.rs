@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    autostart, config, console, copy, create, destroy, events, exec, freeze, image, info, logs, ls, rename, restart, run, set, shell, snapshot, start, stop, template, top, unfreeze, wait,
+    autostart, config, console, copy, create, destroy, events, exec, freeze, image, info, logs, ls,
+    rename, restart, run, set, shell, snapshot, start, stop, template, top, unfreeze, wait,
 };
 
 const EXAMPLES: &str = "\
