@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    autostart, config, console, create, destroy, events, exec, freeze, image, info, logs, ls,
-    restart, run, set, shell, start, stop, template, top, unfreeze, wait,
+    autostart, config, console, copy, create, destroy, events, exec, freeze, image, info, logs, ls,
+    rename, restart, run, set, shell, snapshot, start, stop, template, top, unfreeze, wait,
 };
 
 const EXAMPLES: &str = "\
@@ -106,6 +106,13 @@ pub enum Command {
     Events(events::Args),
     /// Remove containers with everything in them
     Destroy(destroy::Args),
+    /// Make a container from another one, with an identity of its own
+    Copy(copy::Args),
+    /// Give a container another name
+    Rename(rename::Args),
+    /// Snapshots: what a container was at a moment
+    #[command(subcommand)]
+    Snapshot(snapshot::Command),
     /// List the containers
     Ls(ls::Args),
     /// Show what is known of a container

@@ -18,7 +18,7 @@ use sampan_core::{
     BuildOutcome, ConfigureOutcome, ContainerRequest, Description, Download, Level, Request,
     TemplateError,
 };
-use sampan_runtime::{Ended as Status, IdRange, sandbox::Sandbox};
+use sampan_runtime::{Ended as Status, IdRange, RootPath, sandbox::Sandbox};
 
 use crate::{
     Cancellation, Downloader, Memory, PluginError, Reporter, ResolvedOptions,
@@ -119,7 +119,7 @@ impl Session<'_> {
     ) -> Result<BuildOutcome, PluginError> {
         let call = Call::Build(request(options));
         let found = &template.found;
-        match self.call_within(found, &call, Some(rootfs), Some(options), memory)? {
+        match self.call_within(found, &call, Some(&rootfs.into()), Some(options), memory)? {
             Answer::Built(outcome) => Ok(outcome),
             _ => Err(unexpected(&template.found)),
         }
@@ -135,7 +135,7 @@ impl Session<'_> {
         options: &ResolvedOptions,
         name: &str,
         privileged: bool,
-        rootfs: &Path,
+        rootfs: &RootPath,
     ) -> Result<ConfigureOutcome, PluginError> {
         let call = Call::Configure(ContainerRequest {
             name: name.to_owned(),
@@ -153,7 +153,7 @@ impl Session<'_> {
         &self,
         found: &Found,
         call: &Call,
-        rootfs: Option<&Path>,
+        rootfs: Option<&RootPath>,
         options: Option<&ResolvedOptions>,
     ) -> Result<Answer, PluginError> {
         self.call_within(found, call, rootfs, options, None)
@@ -163,7 +163,7 @@ impl Session<'_> {
         &self,
         found: &Found,
         call: &Call,
-        rootfs: Option<&Path>,
+        rootfs: Option<&RootPath>,
         options: Option<&ResolvedOptions>,
         memory: Option<u64>,
     ) -> Result<Answer, PluginError> {
@@ -197,7 +197,7 @@ impl Session<'_> {
             let inside = Path::new(FILES).join(name);
             sandbox.read_only.push((host.clone(), inside));
         }
-        sandbox.rootfs = rootfs.map(Path::to_owned);
+        sandbox.rootfs = rootfs.cloned();
         if let Some(memory) = memory {
             sandbox.limit_memory(memory);
         }

@@ -8,7 +8,9 @@
 use std::path::{Path, PathBuf};
 
 use sampan_runtime::config::{NewConfig, default_config};
-use sampan_runtime::{Containers, Directories, ExecRequest, Result, StartOptions, StopOptions};
+use sampan_runtime::{
+    Containers, Directories, ExecRequest, Result, RootPath, StartOptions, StopOptions,
+};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -32,10 +34,13 @@ fn run(arguments: &[String]) -> Result<()> {
     if verb == "new" {
         let new = containers.begin(&name)?;
         let ids = new.ids();
-        let rootfs = rest.first().map_or(new.final_rootfs(), PathBuf::from);
+        let rootfs = match rest.first() {
+            Some(path) => RootPath::from(Path::new(path)),
+            None => new.final_root(),
+        };
         let config = default_config(&NewConfig {
             name: name.as_str(),
-            rootfs: Path::new(&rootfs),
+            rootfs: &rootfs,
             arch: std::env::consts::ARCH,
             ids: (rest.get(1).map(String::as_str) != Some("privileged")).then_some(ids),
             template: "none",

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::cgroup::{Cgroup, LimitsInForce, Usage};
 use crate::config::{ConfigFile, Settings};
-use crate::containers::{Directories, lock_directory, write_file};
+use crate::containers::{Directories, lock_directory, lock_state, write_file};
+use crate::copy::size_limit;
 use crate::error::{Error, ErrorKind, Reason, Result, Tried};
 use crate::events::Change;
 use crate::exit::Exit;
@@ -23,7 +24,9 @@ use crate::monitor::policy::RestartPolicy;
 use crate::monitor::protocol::{Report, Status};
 use crate::name::ContainerName;
 use crate::network::{self, Owner};
+use crate::rename;
 use crate::run_directory::RunDirectory;
+use crate::storage::{RootPath, StorageKind, dependents, names, remove_tree};
 
 /// What a container is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -73,6 +76,12 @@ pub struct Info {
     pub privileged: Option<bool>,
     /// Its root file system.
     pub rootfs: Option<PathBuf>,
+    /// How its files are kept.
+    pub storage: Option<StorageKind>,
+    /// The most that its files may take, in bytes.
+    pub size_limit: Option<u64>,
+    /// What its files lie on, of storage `overlay`.
+    pub lower: Vec<PathBuf>,
     /// Its addresses, IPv4 first, without loopback and link-local ones.
     pub ips: Vec<IpAddr>,
     /// Whether it starts with the host.
@@ -189,6 +198,9 @@ impl Container {
 
     /// Its config, as text.
     pub fn config(&self) -> Result<ConfigFile> {
+        if let Some(text) = rename::pending_config(self) {
+            return Ok(ConfigFile::parse(&self.config_path(), &text));
+        }
         ConfigFile::read(&self.config_path())
     }
 
@@ -221,6 +233,7 @@ impl Container {
         // One broken config must not hide the other containers.
         let config = self.config().ok();
         let settings = config.as_ref().and_then(|config| Settings::of(config).ok());
+        let root = settings.as_ref().map(|settings| &settings.root);
         let get = |key| config.as_ref().and_then(|config| config.get(key));
         Ok(Info {
             name: self.name.to_string(),
@@ -251,7 +264,13 @@ impl Container {
                 (None, Some(config)) => config.lines_of(&["lxc.group"]).map(|l| l.value).collect(),
                 (None, None) => Vec::new(),
             },
-            rootfs: settings.map(|settings| settings.rootfs),
+            storage: root.map(RootPath::kind),
+            size_limit: config
+                .as_ref()
+                .and_then(size_limit)
+                .or_else(|| root?.size_limit()),
+            lower: root.map_or(Vec::new(), |root| root.lower().to_vec()),
+            rootfs: root.map(|root| root.own().to_owned()),
             ips: match status.as_ref().and_then(|status| status.init_pid) {
                 // It may end at any moment; then it has none.
                 Some(init) => network::addresses_of(init).unwrap_or_default(),
@@ -288,6 +307,7 @@ impl Container {
             );
         }
         self.sweep_locked(&lock)?;
+        rename::resume(self)?;
         // Said here rather than by the monitor, with the same words.
         self.check_startable()?;
         let (report, mut monitor) = self.spawn_monitor(options, leash)?;
@@ -390,9 +410,16 @@ impl Container {
     /// Removes it with everything in it.
     ///
     /// # Errors
-    /// [`Reason::Running`] if it runs and is not to be killed (`force`).
+    /// [`Reason::Running`] if it runs and is not to be killed (`force`); others build on its files;
+    /// it has snapshots.
     pub fn destroy(&self, force: bool) -> Result<()> {
+        self.destroy_with(force, false)
+    }
+
+    /// The same, also one that has snapshots if these shall go too.
+    pub fn destroy_with(&self, force: bool, snapshots: bool) -> Result<()> {
         must_be_root("destroy a container")?;
+        self.check_unneeded(snapshots)?;
         if self.run_directory().is_locked()? {
             if !force {
                 return Err(Error::user(format!("container \"{}\" is running", self.name))
@@ -421,6 +448,8 @@ impl Container {
             );
         }
         self.sweep_locked(&lock)?;
+        let state = lock_state(&self.directories.state)?;
+        self.check_unneeded(snapshots)?;
         // One rename, and it does not exist any more; an interrupted removal is swept later.
         let from = self.dir();
         let to = self.directories.state.join(format!(
@@ -430,14 +459,54 @@ impl Container {
         ));
         fs::rename(&from, &to).tried(|| format!("rename {}", from.display()))?;
         let _ = self.tell(Change::Destroyed);
-        for log in [
+        drop(state);
+        for log in self.logs() {
+            let _ = fs::remove_file(log);
+        }
+        remove_tree(&to)
+    }
+
+    /// Fails where others build on its files, or it has snapshots that are not to go.
+    fn check_unneeded(&self, snapshots: bool) -> Result<()> {
+        let needed = dependents(&self.directories.state, &self.dir());
+        if !needed.is_empty() {
+            return Err(Error::user(format!(
+                "container \"{}\" cannot be destroyed: {} builds on its files",
+                self.name,
+                names(&needed)
+            ))
+            .with_hint("destroy these first"));
+        }
+        let kept = self.snapshot_names();
+        if !snapshots && !kept.is_empty() {
+            return Err(Error::user(format!(
+                "container \"{}\" has snapshots: {}",
+                self.name,
+                kept.join(", ")
+            ))
+            .with_hint(format!(
+                "to remove them too: sampan destroy --snapshots {}",
+                self.name
+            )));
+        }
+        Ok(())
+    }
+
+    /// Takes over the logs of the name that it had.
+    pub(crate) fn take_logs_of(&self, old: &ContainerName) {
+        let old = Container::new(self.directories.clone(), old.clone());
+        for (from, to) in old.logs().into_iter().zip(self.logs()) {
+            // One that was never written is not missed.
+            let _ = fs::rename(from, to);
+        }
+    }
+
+    fn logs(&self) -> [PathBuf; 3] {
+        [
             self.log(),
             self.own_console_log(),
             self.own_console_log().with_extension("console.1"),
-        ] {
-            let _ = fs::remove_file(log);
-        }
-        fs::remove_dir_all(&to).tried(|| format!("remove {}", to.display()))
+        ]
     }
 
     pub(crate) fn cgroup(&self) -> Result<Cgroup> {
@@ -511,7 +580,7 @@ impl Container {
         Ok(())
     }
 
-    fn sweep_locked(&self, _lock: &Flock<File>) -> Result<()> {
+    pub(crate) fn sweep_locked(&self, _lock: &Flock<File>) -> Result<()> {
         let (run, cgroup) = (self.run_directory(), self.cgroup()?);
         if !run.exists() && !cgroup.exists() {
             return Ok(());
@@ -562,17 +631,4 @@ pub(crate) fn must_be_root(what: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::environment(format!("only root can {what}")).with_hint("run it with sudo"))
-}
-
-/// As [`Path::exists`], for messages about a missing rootfs.
-pub(crate) fn check_rootfs(path: &Path) -> Result<()> {
-    fs::metadata(path)
-        .and_then(|metadata| {
-            if metadata.is_dir() {
-                Ok(())
-            } else {
-                Err(io::Error::from_raw_os_error(libc::ENOTDIR))
-            }
-        })
-        .tried(|| format!("open the root file system {}", path.display()))
 }

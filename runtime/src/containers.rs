@@ -1,23 +1,19 @@
 //! All containers of a state directory: finding, listing and making them.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, RenameFlags, renameat2};
+use nix::fcntl::{Flock, FlockArg};
 
-use crate::cgroup::{Cgroup, Usage};
-use crate::claim::{self, Claim};
-use crate::config::ConfigFile;
+use crate::cgroup::Usage;
+use crate::claim;
 use crate::container::{Container, Info};
 use crate::error::{Error, Reason, Result, Tried};
-use crate::events::{Change, Events};
-use crate::idmap::{self, IdRange};
+use crate::events::Events;
 use crate::name::{ContainerName, nearest};
-use crate::resources::{LimitChange, changed_config};
-use crate::subid;
+use crate::storage::{Layers, remove_tree};
 
 /// Where containers live.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +31,7 @@ pub struct Directories {
 pub struct Containers {
     directories: Directories,
     /// Where the ids of containers are reserved, if anywhere.
-    etc: Option<PathBuf>,
+    pub(crate) etc: Option<PathBuf>,
 }
 
 impl Containers {
@@ -80,7 +76,7 @@ impl Containers {
     }
 
     /// Removes what existed for a command that is gone.
-    fn sweep_abandoned(&self) -> Result<()> {
+    pub(crate) fn sweep_abandoned(&self) -> Result<()> {
         if nix::unistd::geteuid().is_root() {
             for name in self.names()? {
                 claim::sweep(&self.handle(name));
@@ -131,64 +127,12 @@ impl Containers {
         }
     }
 
-    /// Begins to make a container. It does not exist before [`NewContainer::commit`], and leaves
-    /// nothing behind without.
-    pub fn begin(&self, name: &ContainerName) -> Result<NewContainer> {
-        let state = &self.directories.state;
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(state)
-            .tried(|| format!("create {}", state.display()))?;
-        self.sweep_abandoned()?;
-        if state.join(name.as_str()).exists() {
-            return Err(already_exists(name, state));
-        }
-        let _lock = lock_state(state)?;
-        sweep(state);
-        let path = state.join(format!(".new-{name}-{:08x}", rand::random::<u32>()));
-        let make = |path: &Path, mode| {
-            DirBuilder::new()
-                .mode(mode)
-                .create(path)
-                .tried(|| format!("create {}", path.display()))
-        };
-        // Its files keep setuid bits and the ids of the inside: nobody else may enter.
-        make(&path, 0o700)?;
-        let made = (|| {
-            let lock = lock_directory(&path, FlockArg::LockExclusiveNonblock)?;
-            make(&path.join("rootfs"), 0o755)?;
-            if let Some(etc) = &self.etc {
-                subid::reserve(etc, idmap::CONTAINERS)?;
-            }
-            let ids = idmap::allocate(state, name.as_str())?;
-            // Reserves the range: it is read by whoever allocates the next one.
-            let mut config = ConfigFile::new();
-            config.push(
-                "lxc.idmap",
-                &format!("u 0 {} {}", ids.host_start, ids.count),
-            );
-            write_file(&path.join("config"), &config.to_string())?;
-            Ok((lock, ids))
-        })();
-        match made {
-            Ok((lock, ids)) => Ok(NewContainer {
-                containers: self.clone(),
-                name: name.clone(),
-                rootfs: path.join("rootfs"),
-                path,
-                ids,
-                committed: false,
-                _lock: lock,
-            }),
-            Err(error) => {
-                let _ = fs::remove_dir_all(&path);
-                Err(error)
-            }
-        }
+    /// The trees that overlays share.
+    pub fn layers(&self) -> Layers {
+        Layers::of(&self.directories.state)
     }
 
-    fn handle(&self, name: ContainerName) -> Container {
+    pub(crate) fn handle(&self, name: ContainerName) -> Container {
         Container::new(self.directories.clone(), name)
     }
 
@@ -206,98 +150,6 @@ impl Containers {
             .collect();
         names.sort();
         Ok(names)
-    }
-}
-
-/// A container in the making.
-pub struct NewContainer {
-    containers: Containers,
-    name: ContainerName,
-    path: PathBuf,
-    rootfs: PathBuf,
-    ids: IdRange,
-    committed: bool,
-    /// Tells others' sweeping that this is no leftover.
-    _lock: Flock<File>,
-}
-
-impl NewContainer {
-    /// The empty directory to fill, unshifted: uid 0 on disk is uid 0 inside.
-    pub fn rootfs(&self) -> &Path {
-        &self.rootfs
-    }
-
-    /// The directory that becomes `STATE/NAME`.
-    pub fn dir(&self) -> &Path {
-        &self.path
-    }
-
-    /// Where [`NewContainer::rootfs`] will be once it is committed; this goes into the config.
-    pub fn final_rootfs(&self) -> PathBuf {
-        let state = &self.containers.directories.state;
-        state.join(self.name.as_str()).join("rootfs")
-    }
-
-    /// A config with these limits in it.
-    ///
-    /// # Errors
-    /// The host cannot hold it to one of them.
-    pub fn limited(&self, config: ConfigFile, limits: &[LimitChange]) -> Result<ConfigFile> {
-        let state = &self.containers.directories.state;
-        let cgroup = Cgroup::of_container(state, self.name.as_str())?;
-        changed_config(&cgroup, config, limits)
-    }
-
-    /// The ids reserved for it.
-    pub fn ids(&self) -> IdRange {
-        self.ids
-    }
-
-    /// Makes it one that exists only as long as somebody wants it: who holds the claim.
-    pub fn claim(&self) -> Result<Claim> {
-        Claim::make(&self.path)
-    }
-
-    /// Makes it exist, by one rename.
-    ///
-    /// # Errors
-    /// [`Reason::AlreadyExists`] if somebody else was faster.
-    pub fn commit(mut self, config: &ConfigFile) -> Result<Container> {
-        write_file(&self.path.join("config"), &config.to_string())?;
-        let state = &self.containers.directories.state;
-        let target = state.join(self.name.as_str());
-        let parent = File::open(state).tried(|| format!("open {}", state.display()))?;
-        match renameat2(
-            nix::fcntl::AT_FDCWD,
-            &self.path,
-            nix::fcntl::AT_FDCWD,
-            &target,
-            RenameFlags::RENAME_NOREPLACE,
-        ) {
-            Ok(()) => {}
-            Err(Errno::EEXIST) => return Err(already_exists(&self.name, state)),
-            Err(e) => {
-                return Err(e)
-                    .tried(|| format!("rename {} to {}", self.path.display(), target.display()));
-            }
-        }
-        self.committed = true;
-        parent
-            .sync_all()
-            .tried(|| format!("sync {}", state.display()))?;
-        let container = self.containers.handle(self.name.clone());
-        // It exists, whoever hears of it.
-        let _ = container.tell(Change::Created);
-        Ok(container)
-    }
-}
-
-impl Drop for NewContainer {
-    fn drop(&mut self) {
-        if !self.committed {
-            // What cannot be removed now, the next creation sweeps.
-            let _ = fs::remove_dir_all(&self.path);
-        }
     }
 }
 
@@ -344,7 +196,7 @@ pub(crate) fn lock_directory(path: &Path, how: FlockArg) -> Result<Flock<File>> 
     Flock::lock(file, how).map_err(|(_, e)| e).tried(what)
 }
 
-fn lock_state(state: &Path) -> Result<Flock<File>> {
+pub(crate) fn lock_state(state: &Path) -> Result<Flock<File>> {
     lock_directory(state, FlockArg::LockExclusive)
 }
 
@@ -359,12 +211,12 @@ pub(crate) fn sweep(state: &Path) {
         if (name.starts_with(".new-") || name.starts_with(".old-"))
             && let Ok(_lock) = lock_directory(&entry.path(), FlockArg::LockExclusiveNonblock)
         {
-            let _ = fs::remove_dir_all(entry.path());
+            let _ = remove_tree(&entry.path());
         }
     }
 }
 
-fn already_exists(name: &ContainerName, state: &Path) -> Error {
+pub(crate) fn already_exists(name: &ContainerName, state: &Path) -> Error {
     Error::user(format!(
         "a container \"{name}\" already exists in {}",
         state.display()
@@ -378,6 +230,8 @@ fn already_exists(name: &ContainerName, state: &Path) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ConfigFile;
+    use crate::new_container::NewContainer;
 
     fn containers(dir: &tempfile::TempDir) -> Containers {
         Containers::new(Directories {
@@ -389,10 +243,7 @@ mod tests {
 
     fn config(new: &NewContainer) -> ConfigFile {
         let mut config = ConfigFile::new();
-        config.push(
-            "lxc.rootfs.path",
-            &format!("dir:{}", new.final_rootfs().display()),
-        );
+        config.push("lxc.rootfs.path", &new.final_root().value());
         let ids = new.ids();
         config.push(
             "lxc.idmap",

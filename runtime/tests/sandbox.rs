@@ -149,7 +149,7 @@ fn files_in_the_rootfs_belong_to_root_on_both_sides() {
     let root = rootfs();
     let (ended, output) = script(
         "busybox touch /rootfs/new && busybox stat -c %u:%g /rootfs/new /rootfs/bin",
-        |s| s.rootfs = Some(root.path().to_path_buf()),
+        |s| s.rootfs = Some(root.path().into()),
     );
     assert!(ended.success(), "{output}");
     assert_eq!(output, "0:0\n0:0\n");
@@ -217,7 +217,7 @@ fn a_command_in_the_rootfs_sees_proc_and_dev_and_its_input() {
             "-c",
             "wc -c; ls /dev/pts /proc/1/status; echo $$ > /dev/null; sleep 1000 & exit 5",
         ],
-        |s| s.rootfs = Some(root.path().to_path_buf()),
+        |s| s.rootfs = Some(root.path().into()),
     );
     assert_eq!(ended, Ended::Exited(5), "{output}");
     assert!(output.starts_with("300000\n"), "{output}");
@@ -233,7 +233,7 @@ fn links_in_a_hostile_rootfs_do_not_lead_out_of_it() {
     symlink("../../../../tmp", root.path().join("dev")).unwrap();
     symlink("/proc/self/fd/3", root.path().join("proc")).unwrap();
     let (ended, output) = sandboxed(example("in_root").to_str().unwrap(), &["echo", "hi"], |s| {
-        s.rootfs = Some(root.path().to_path_buf())
+        s.rootfs = Some(root.path().into())
     });
     assert_eq!(ended, Ended::Exited(99), "{output}");
     assert!(output.contains("in the rootfs"), "{output}");

@@ -13,7 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sampan_tests::{CachingMirror, processes_below};
+use sampan_tests::{
+    CachingMirror,
+    measure::{median, proportional, target},
+    processes_below,
+};
 
 const SUITE: &str = "trixie";
 
@@ -281,25 +285,4 @@ fn measure(mut command: Command) -> Measured {
         seconds: begun.elapsed().as_secs_f64(),
         peak_mib: peak as f64 / 1024.0,
     }
-}
-
-/// A process's share of memory (Pss of proc_pid_smaps_rollup(5)), in KiB.
-fn proportional(pid: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with("Pss:"));
-    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
-        .unwrap_or(0)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() % 2 {
-        1 => values[middle],
-        _ => (values[middle - 1] + values[middle]) / 2.0,
-    }
-}
-
-fn target() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target")
 }

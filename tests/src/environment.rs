@@ -15,6 +15,8 @@ use crate::{
 pub struct TestEnvironment {
     directory: Option<tempfile::TempDir>,
     root: PathBuf,
+    /// A file system of the test's own, which holds the root.
+    disk: Option<PathBuf>,
 }
 
 impl TestEnvironment {
@@ -40,7 +42,34 @@ impl TestEnvironment {
         Self {
             directory: Some(directory),
             root,
+            disk: None,
         }
+    }
+
+    /// A fresh world on a file system of its own, made by `mkfs.KIND` in a file of this size.
+    #[track_caller]
+    pub fn on_disk(kind: &str, bytes: u64) -> Self {
+        let mut env = Self::new();
+        let (image, disk) = (env.scratch().join("disk.img"), env.scratch().join("disk"));
+        std::fs::File::create(&image)
+            .and_then(|file| file.set_len(bytes))
+            .and_then(|()| std::fs::create_dir(&disk))
+            .expect("a file for the disk");
+        let run = |command: &mut Command| {
+            let output = command.output().expect("a program of util-linux or mkfs");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{command:?}: {said}");
+        };
+        run(Command::new(format!("/usr/sbin/mkfs.{kind}"))
+            .arg("-q")
+            .arg(&image));
+        run(Command::new("mount")
+            .args(["-o", "loop"])
+            .args([&image, &disk]));
+        env.root = disk.join("root");
+        env.disk = Some(disk);
+        std::fs::create_dir(&env.root).expect("a directory in it");
+        env
     }
 
     /// The binary under test.
@@ -55,7 +84,9 @@ impl TestEnvironment {
 
     /// A directory of the test's own, outside of the root.
     pub fn scratch(&self) -> &Path {
-        self.root.parent().unwrap_or(&self.root)
+        self.directory
+            .as_ref()
+            .map_or(&self.root, |directory| directory.path())
     }
 
     /// The cache below the root.
@@ -147,13 +178,29 @@ impl TestEnvironment {
 
     fn destroy_all(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        let listed = self.sampan(&["ls", "--format", "json"]);
-        let rows: serde_json::Value = serde_json::from_str(&listed.stdout).unwrap_or_default();
-        for row in rows.as_array().into_iter().flatten() {
-            let name = row["name"].as_str().unwrap_or_default();
-            let destroyed = self.sampan(&["destroy", "--force", name]);
-            if destroyed.code != 0 {
-                problems.push(format!("destroy {name}: {}", destroyed.stderr));
+        // What others build on goes after them: as long as one goes, the next round may do more.
+        loop {
+            let listed = self.sampan(&["ls", "--format", "json"]);
+            let rows: serde_json::Value = serde_json::from_str(&listed.stdout).unwrap_or_default();
+            let names: Vec<&str> = rows
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|row| row["name"].as_str())
+                .collect();
+            let failed: Vec<String> = names
+                .iter()
+                .filter_map(|name| {
+                    let ran = self.sampan(&["destroy", "--force", "--snapshots", name]);
+                    (ran.code != 0).then(|| format!("destroy {name}: {}", ran.stderr))
+                })
+                .collect();
+            if failed.is_empty() {
+                break;
+            }
+            if failed.len() == names.len() {
+                problems = failed;
+                break;
             }
         }
         let second = std::time::Duration::from_secs(5);
@@ -175,7 +222,13 @@ impl Default for TestEnvironment {
 
 impl Drop for TestEnvironment {
     fn drop(&mut self) {
-        let problems = self.destroy_all();
+        let mut problems = self.destroy_all();
+        if let Some(disk) = &self.disk {
+            let unmounted = Command::new("umount").arg(disk).output();
+            if !unmounted.is_ok_and(|output| output.status.success()) {
+                problems.push(format!("{} cannot be unmounted", disk.display()));
+            }
+        }
         drop(self.directory.take());
         if !problems.is_empty() && !std::thread::panicking() {
             panic!("the test left something behind:\n{}", problems.join("\n"));

@@ -7,6 +7,7 @@ mod environment;
 mod guest;
 mod lxc;
 mod machine;
+pub mod measure;
 mod mirror;
 mod network;
 mod process;

@@ -10,6 +10,18 @@ pub fn leftovers(root: &Path) -> Vec<String> {
     for line in mounts.lines().filter(|line| line.contains(&root)) {
         found.push(format!("a mount: {line}"));
     }
+    for device in std::fs::read_dir("/sys/block")
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let file = device.path().join("loop/backing_file");
+        let file = std::fs::read_to_string(file).unwrap_or_default();
+        if file.contains(&root) {
+            let name = device.file_name();
+            found.push(format!("a loop device: {} of {file}", name.display()));
+        }
+    }
     for (pid, command) in processes() {
         if command.contains(&root) {
             found.push(format!("process {pid}: {command}"));

@@ -1,21 +1,30 @@
-//! `cargo xtask bench debian`: measured beside the real peers.
+//! `cargo xtask bench debian` and `cargo xtask bench runtime`: measured beside the real peers.
 
 use xshell::{Shell, cmd};
 
 use crate::{Result, is_root, packages};
 
-/// Runs the comparison; `runs` is how often each program is timed.
+/// Bootstraps Debian; `runs` is how often each program is timed.
 pub fn debian(shell: &Shell, runs: Option<&str>) -> Result {
+    run(shell, &packages::BENCH_DEBIAN, "bench-debian", runs)
+}
+
+/// Creates, starts, enters, lists and kills containers; `runs` as above.
+pub fn runtime(shell: &Shell, runs: Option<&str>) -> Result {
+    run(shell, &packages::BENCH_RUNTIME, "bench-runtime", runs)
+}
+
+fn run(shell: &Shell, peers: &[(&str, &str)], program: &str, runs: Option<&str>) -> Result {
     if !is_root()? {
-        return Err("bootstrapping needs root: run it with sudo -E env PATH=\"$PATH\"".into());
+        return Err("this needs root: run it with sudo -E env PATH=\"$PATH\"".into());
     }
-    packages::install(shell, &packages::BENCH)?;
+    packages::install(shell, peers)?;
     cmd!(
         shell,
         "cargo build --release -p sampan -p sampan-template-debian -p sampan-template-busybox -p sampan-tests"
     )
     .run()?;
     let runs = runs.unwrap_or("5");
-    cmd!(shell, "target/release/bench-debian {runs}").run()?;
+    cmd!(shell, "target/release/{program} {runs}").run()?;
     Ok(())
 }

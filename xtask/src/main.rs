@@ -22,6 +22,8 @@ usage: cargo xtask COMMAND
   bench debian [RUNS]
              bootstrap beside mmdebstrap and debootstrap: medians, ratios, the time of each stage
   docs       write docs/config.md from the table of keys
+  bench runtime [RUNS]
+             create, start, exec, ls and kill beside LXC: medians, ratios, memory
   fixtures   build the libraries that the end-to-end tests load
   fuzz       [--seconds N] [TARGET…]: feed the parsers what nobody thought of
 ";
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
         ["bench", "debian"] => in_workspace(|shell| bench::debian(shell, None)),
         ["bench", "debian", runs] => in_workspace(|shell| bench::debian(shell, Some(runs))),
         ["docs"] => in_workspace(docs::run),
+        ["bench", "runtime"] => in_workspace(|shell| bench::runtime(shell, None)),
+        ["bench", "runtime", runs] => in_workspace(|shell| bench::runtime(shell, Some(runs))),
         ["fixtures"] => in_workspace(fixtures::run),
         ["fuzz", rest @ ..] => in_workspace(|shell| fuzz::run(shell, rest)),
         _ => {

@@ -5,7 +5,8 @@ use xshell::{Shell, cmd};
 use crate::Result;
 
 /// Package, and what the tests use it for.
-pub const TEST: [(&str, &str); 9] = [
+pub const TEST: [(&str, &str); 10] = [
+    ("btrfs-progs", "mkfs.btrfs, for containers on btrfs"),
     ("busybox-static", "small guests that need no download"),
     ("g++", "libFuzzer, for the inputs that are replayed"),
     (
@@ -32,8 +33,8 @@ pub const TEST: [(&str, &str); 9] = [
     ("zstd", "another reader of the images"),
 ];
 
-/// The same for the measurements.
-pub const BENCH: [(&str, &str); 4] = [
+/// The same for `bench debian`.
+pub const BENCH_DEBIAN: [(&str, &str); 4] = [
     ("arch-test", "mmdebstrap asks it what this machine can run"),
     ("debootstrap", "a peer"),
     ("mmdebstrap", "a peer"),
@@ -41,6 +42,20 @@ pub const BENCH: [(&str, &str); 4] = [
         "nginx-light",
         "a mirror on loopback that keeps what it has served",
     ),
+];
+
+/// The same for `bench runtime`.
+pub const BENCH_RUNTIME: [(&str, &str); 7] = [
+    ("busybox-static", "the program of the small guest"),
+    ("debootstrap", "what lxc-create's template calls"),
+    ("lxc", "the peer"),
+    ("lxc-templates", "lxc-create -t debian"),
+    (
+        "nginx-light",
+        "a mirror on loopback that keeps what it has served",
+    ),
+    ("rsync", "what lxc-create's template copies its cache with"),
+    ("zstd", "a peer of the unpacking"),
 ];
 
 /// Installs what is missing.

@@ -1,11 +1,14 @@
 //! `sampan create`: a container from a template.
 
 use sampan_runtime::{
-    ContainerName, StartOptions,
+    ContainerName, SIZE_KEY, StartOptions,
     config::{NewConfig, default_config},
 };
 
-use super::requested::{self, ImageArgs};
+use super::{
+    requested::{self, ImageArgs},
+    storage::{self, StorageArgs},
+};
 use crate::{
     context::Context,
     failure::{Failure, Outcome},
@@ -21,6 +24,8 @@ use sampan_plugins::Reporter as _;
 Examples:
   sampan create web -t debian --start
   sampan create old -t debian -o suite=bookworm -o include=openssh-server,vim
+  sampan create many -t debian --storage overlay
+  sampan create large -t debian --size 10G
   sampan create tiny -t busybox --offline
   sampan create small -t debian --memory 512M --cpus 1.5 --pids 200")]
 pub struct Args {
@@ -28,6 +33,8 @@ pub struct Args {
     pub name: String,
     #[command(flatten)]
     image: ImageArgs,
+    #[command(flatten)]
+    storage: StorageArgs,
     #[command(flatten)]
     timings: TimingsArg,
     #[command(flatten)]
@@ -65,30 +72,30 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
             .say(&format!("using image {key} from the cache"));
     }
 
-    let new = containers.begin(&name)?;
-    let (console, wish) = (&context.console, &workshop.cancellation);
-    let begun = Span::now();
-    sampan_plugins::unpack_into(image, new.rootfs(), console, wish)?;
-    console.span(&Span::since(begun, "unpack image", ""));
+    let new = storage::begin(context, &workshop, &args.storage, image, &name)?;
+    let console = &context.console;
     let begun = Span::now();
     let configured = workshop.session().configure(
         &requested.template,
         &requested.options,
         name.as_str(),
         args.privileged,
-        new.rootfs(),
+        new.root(),
     )?;
     console.span(&Span::since(begun, "configure container", ""));
-    let final_rootfs = new.final_rootfs();
-    let config = default_config(&NewConfig {
+    let final_root = new.final_root();
+    let mut config = default_config(&NewConfig {
         name: name.as_str(),
-        rootfs: &final_rootfs,
+        rootfs: &final_root,
         arch: &requested.options.arch,
         ids: (!args.privileged).then(|| new.ids()),
         template: &image.key.template,
         image: &image.key.to_string(),
         guest: &configured.config,
     })?;
+    if let Some(size) = args.storage.size {
+        config.push(SIZE_KEY, &size.to_string());
+    }
     let config = new.limited(config, &limits)?;
     if workshop.cancellation.is_cancelled() {
         return Err(sampan_plugins::PluginError::Cancelled.into());

@@ -19,6 +19,9 @@ pub struct Args {
     /// Kill it if it runs
     #[arg(short, long)]
     force: bool,
+    /// Remove its snapshots too
+    #[arg(long)]
+    snapshots: bool,
 }
 
 /// Runs the command.
@@ -29,7 +32,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome<ExitCode> {
         |_| true,
         |container| {
             let directory = container.dir();
-            container.destroy(args.force)?;
+            container.destroy_with(args.force, args.snapshots)?;
             Ok(format!(
                 "destroyed {} with everything in {}",
                 container.name(),

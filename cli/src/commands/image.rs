@@ -16,7 +16,7 @@ pub enum Command {
     Ls,
     /// Find or build an image, in the cache or wherever you say
     Build(build::Args),
-    /// Remove images; containers made from them stay
+    /// Remove images; containers made from them stay, and keep those that they lie on (overlay)
     Rm {
         /// TEMPLATE, TEMPLATE/KEY or the first characters of a KEY
         #[arg(required = true, value_name = "NAME_OR_KEY")]
@@ -109,7 +109,11 @@ fn rm(context: &Context, names: &[String]) -> Outcome {
     let images = context.images();
     for name in names {
         let image = images.find(name)?;
+        let name = image.key.to_string();
+        let layers = context.containers().layers();
+        layers.check_unused(&name)?;
         images.remove(&image)?;
+        layers.remove(&name, None)?;
         context.console.say(&format!("removed image {}", image.key));
     }
     Ok(())

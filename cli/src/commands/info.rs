@@ -1,5 +1,7 @@
 //! `sampan info`.
 
+use std::fmt::Write as _;
+
 use sampan_runtime::{Info, State};
 
 use crate::{context::Context, failure::Outcome, limits, output, words};
@@ -58,6 +60,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
                 "rootfs",
                 info.rootfs.as_ref().map(|path| path.display().to_string()),
             ),
+            ("storage", storage(info)),
             ("config", Some(info.config.display().to_string())),
             ("console", Some(info.console_log.display().to_string())),
             ("log", Some(info.log.display().to_string())),
@@ -98,6 +101,18 @@ fn usage(info: &Info) -> Vec<(&'static str, Option<String>)> {
         ),
         ("disks", io),
     ]
+}
+
+/// How its files are kept, in one line.
+fn storage(info: &Info) -> Option<String> {
+    let mut words = info.storage?.to_string();
+    if let Some(size) = info.size_limit {
+        let _ = write!(words, ", at most {}", words::bytes(size));
+    }
+    for lower in &info.lower {
+        let _ = write!(words, ", on {}", lower.display());
+    }
+    Some(words)
 }
 
 /// A state as a word, the same as in JSON.

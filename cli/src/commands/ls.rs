@@ -74,6 +74,8 @@ enum Column {
     Groups,
     /// Whether its root is another than the host's
     Unprivileged,
+    /// How its files are kept
+    Storage,
     /// The template it was made by
     Template,
 }
@@ -157,6 +159,7 @@ impl Column {
             Column::Autostart => yes(info.autostart),
             Column::Groups => (!info.groups.is_empty()).then(|| info.groups.join(", ")),
             Column::Unprivileged => yes(info.privileged == Some(false)),
+            Column::Storage => info.storage.map(|kind| kind.to_string()),
             Column::Template => info.template.clone(),
         }
         .unwrap_or_else(|| "-".to_owned())

@@ -3,6 +3,7 @@
 pub mod autostart;
 pub mod config;
 pub mod console;
+pub mod copy;
 pub mod create;
 pub mod destroy;
 pub mod events;
@@ -13,14 +14,18 @@ pub mod image;
 pub mod info;
 pub mod logs;
 pub mod ls;
+mod personal;
+pub mod rename;
 mod requested;
 pub mod restart;
 pub mod run;
 pub mod set;
 mod several;
 pub mod shell;
+pub mod snapshot;
 pub mod start;
 pub mod stop;
+mod storage;
 pub mod template;
 pub mod top;
 pub mod unfreeze;
@@ -67,6 +72,9 @@ fn run(context: &Context, command: Command) -> Outcome<ExitCode> {
         Command::Wait(args) => wait::run(context, &args),
         Command::Events(args) => events::run(context, &args).map(done),
         Command::Destroy(args) => destroy::run(context, &args),
+        Command::Copy(args) => copy::run(context, &args).map(done),
+        Command::Rename(args) => rename::run(context, &args).map(done),
+        Command::Snapshot(command) => snapshot::run(context, &command).map(done),
         Command::Ls(args) => ls::run(context, &args).map(done),
         Command::Info(args) => info::run(context, &args).map(done),
         Command::Config(command) => config::run(context, &command).map(done),

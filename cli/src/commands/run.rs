@@ -142,11 +142,11 @@ fn create(context: &Context, args: &Args, image: &ImageArgs) -> Outcome<(Contain
         &requested.options,
         name.as_str(),
         false,
-        new.rootfs(),
+        new.root(),
     )?;
     let mut config = default_config(&NewConfig {
         name: name.as_str(),
-        rootfs: &new.final_rootfs(),
+        rootfs: &new.final_root(),
         arch: &requested.options.arch,
         ids: Some(new.ids()),
         template: &found.key.template,

@@ -137,7 +137,9 @@ impl<'a> Placer<'a> {
             return Ok(true);
         }
 
-        let placed = self.clear(&parent, file_name, &name)?;
+        // Making a file says itself that something stands there.
+        let refuse = self.existing == Existing::Refuse && matches!(kind, Kind::File { .. });
+        let placed = refuse || self.clear(&parent, file_name, &name)?;
         if placed {
             match kind {
                 // Handled above: a directory does not clear what stands in its place.

@@ -5,6 +5,7 @@
 //! last and removed first, so an image is there exactly when its record is. The version in the
 //! path changes with the format: an old binary does not see newer images.
 
+mod files;
 mod key;
 mod memory;
 mod obtain;

@@ -3,7 +3,9 @@
 use std::{
     fs::File,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
+    sync::mpsc::{self, Receiver, SyncSender},
+    thread,
 };
 
 use sampan_core::{
@@ -13,7 +15,10 @@ use sampan_core::{
 use sha2::{Digest, Sha256};
 use tar::{Archive, EntryType};
 
-use super::StoredImage;
+use super::{
+    StoredImage,
+    files::{Files, NewFile},
+};
 use crate::{Cancellation, PluginError, Reporter, download::hex};
 
 /// Unpacks an image into the empty directory `target` and checks its hash on the way.
@@ -53,6 +58,10 @@ pub fn unpack_into(
 }
 
 /// Unpacks and answers with the SHA-256 of the archive.
+///
+/// One thread reads, hashes and decodes; this one follows the archive and makes directories and
+/// links; several write the files. What refers to files (hard links) or is changed by them (times of
+/// directories) comes last.
 pub(super) fn unpack_archive(
     archive: &Path,
     target: &Path,
@@ -63,74 +72,220 @@ pub(super) fn unpack_archive(
     let read = || PluginError::io("read", archive);
     let file = File::open(archive).map_err(read())?;
     let rootfs = Rootfs::open(target).map_err(PluginError::rootfs(target))?;
+    let (sender, chunks) = mpsc::sync_channel(CHUNKS);
+    let files = Files::new();
+    let (unpacked, done) = thread::scope(|scope| {
+        let decoding = scope.spawn(move || decode(file, &sender));
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|_| scope.spawn(|| files.write_all(&rootfs, target)))
+            .collect();
+        let mut chunks = Chunks::new(chunks);
+        let mut unpacking = Unpacking {
+            placer: Placer::new(&rootfs, Existing::Refuse),
+            target,
+            archive,
+            files: &files,
+            directories: Vec::new(),
+            links: Vec::new(),
+            done: 0,
+        };
+        let followed = unpacking.follow(&mut chunks, reporter, cancellation);
+        // What follows the archive's end belongs to the hash too.
+        let drained = match followed {
+            Ok(()) => io::copy(&mut chunks, &mut io::sink()).map(drop),
+            Err(_) => Ok(()),
+        };
+        // A decoder that waits to hand on more must not wait for ever.
+        drop(chunks);
+        files.close();
+        // Each is waited for, also after one has failed.
+        let mut written = Ok(());
+        for writer in writers {
+            written = written.and(writer.join().unwrap_or_else(|_| Err(panicked(archive))));
+        }
+        let decoded = decoding
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the thread that decodes panicked")));
+        // What could not be written is the cause when nothing more was taken.
+        written?;
+        followed?;
+        drained.map_err(read())?;
+        let decoded = decoded.map_err(read())?;
+        unpacking.finish()?;
+        Ok::<_, PluginError>((decoded, unpacking.done))
+    })?;
+    if unpacked.done != size {
+        return Err(read()(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("it has {} bytes, not {size}", unpacked.done),
+        )));
+    }
+    reporter.progress("unpacking", done, done, Unit::Bytes);
+    Ok(hex(&unpacked.hasher.finalize()))
+}
+
+/// How many threads write files.
+const WRITERS: usize = 3;
+/// How much is decoded ahead, in pieces of [`CHUNK`] bytes.
+const CHUNKS: usize = 16;
+const CHUNK: usize = 256 << 10;
+/// Files larger than this are written as they are decoded rather than kept in memory.
+const LARGE: u64 = 4 << 20;
+
+fn panicked(archive: &Path) -> PluginError {
+    PluginError::io("unpack", archive)(io::Error::other("a thread that writes files panicked"))
+}
+
+/// Reads the archive to its end and hands on what is in it.
+fn decode(file: File, sender: &SyncSender<Vec<u8>>) -> io::Result<Hashing<File>> {
     let hashing = Hashing {
         inner: file,
         hasher: Sha256::new(),
         done: 0,
     };
-    let decoder = zstd::Decoder::new(hashing).map_err(read())?;
-    let mut archive_reader = Archive::new(decoder);
-    let mut placer = Placer::new(&rootfs, Existing::Refuse);
-    let mut directories = Vec::new();
-    let mut done = 0;
-    for entry in archive_reader.entries().map_err(read())? {
-        if cancellation.is_cancelled() {
-            return Err(PluginError::Cancelled);
+    let mut decoder = zstd::Decoder::new(hashing)?;
+    loop {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        (&mut decoder).take(CHUNK as u64).read_to_end(&mut chunk)?;
+        if chunk.is_empty() {
+            break;
         }
-        let mut entry = entry.map_err(read())?;
-        done += entry.header().entry_size().unwrap_or(0);
-        reporter.progress("unpacking", done, 0, Unit::Bytes);
-        let name = entry.path().map_err(read())?.into_owned();
-        let mut metadata = metadata(&mut entry).map_err(read())?;
-        let link = entry
-            .link_name()
-            .map_err(read())?
-            .map(|link| link.into_owned());
-        let link = link.as_deref();
-        let size = entry.size();
-        let kind = match (entry.header().entry_type(), link) {
-            (EntryType::Directory, _) => {
-                // Times of directories come last: placing entries in them changes them.
-                directories.push((name.clone(), metadata.clone()));
-                Kind::Directory
-            }
-            (EntryType::Regular, _) => Kind::File {
-                size,
-                data: &mut entry,
-            },
-            (EntryType::Symlink, Some(target)) => Kind::Symlink(target),
-            (EntryType::Link, Some(target)) => Kind::HardLink(target),
-            (EntryType::Fifo, _) => Kind::Fifo,
-            (other, _) => {
-                let reason = format!("it has an entry of type {other:?}");
-                return Err(read()(io::Error::new(io::ErrorKind::InvalidData, reason)));
-            }
-        };
-        if matches!(kind, Kind::Directory) {
-            metadata.mode |= 0o700;
+        // Nobody takes it: the other side has failed and says why.
+        if sender.send(chunk).is_err() {
+            break;
         }
-        placer
-            .place(&name, kind, &metadata)
-            .map_err(PluginError::rootfs(target))?;
     }
-    for (name, metadata) in directories.iter().rev() {
-        placer
-            .finish_directory(name, metadata)
-            .map_err(PluginError::rootfs(target))?;
+    let mut buffered = decoder.finish();
+    io::copy(&mut buffered, &mut io::sink())?;
+    let mut hashing = buffered.into_inner();
+    io::copy(&mut hashing, &mut io::sink())?;
+    Ok(hashing)
+}
+
+/// The decoded archive as the other thread hands it on.
+struct Chunks {
+    receiver: Receiver<Vec<u8>>,
+    chunk: io::Cursor<Vec<u8>>,
+}
+
+impl Chunks {
+    fn new(receiver: Receiver<Vec<u8>>) -> Self {
+        Self {
+            receiver,
+            chunk: io::Cursor::new(Vec::new()),
+        }
     }
-    // What follows the archive's end belongs to the hash too.
-    let mut hashing = archive_reader.into_inner().finish();
-    io::copy(&mut hashing, &mut io::sink()).map_err(read())?;
-    let mut hashing = hashing.into_inner();
-    io::copy(&mut hashing, &mut io::sink()).map_err(read())?;
-    if hashing.done != size {
-        return Err(read()(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("it has {} bytes, not {size}", hashing.done),
-        )));
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let got = self.chunk.read(buffer)?;
+            if got > 0 || buffer.is_empty() {
+                return Ok(got);
+            }
+            match self.receiver.recv() {
+                Ok(chunk) => self.chunk = io::Cursor::new(chunk),
+                // The end; or the decoder failed, which its own result tells.
+                Err(_) => return Ok(0),
+            }
+        }
     }
-    reporter.progress("unpacking", done, done, Unit::Bytes);
-    Ok(hex(&hashing.hasher.finalize()))
+}
+
+/// Follows the archive's entries.
+struct Unpacking<'a> {
+    placer: Placer<'a>,
+    target: &'a Path,
+    archive: &'a Path,
+    files: &'a Files,
+    directories: Vec<(PathBuf, Metadata)>,
+    links: Vec<(PathBuf, PathBuf, Metadata)>,
+    done: u64,
+}
+
+impl Unpacking<'_> {
+    fn follow(
+        &mut self,
+        chunks: &mut Chunks,
+        reporter: &dyn Reporter,
+        cancellation: &Cancellation,
+    ) -> Result<(), PluginError> {
+        let archive = self.archive;
+        let read = || PluginError::io("read", archive);
+        let mut reader = Archive::new(chunks);
+        for entry in reader.entries().map_err(read())? {
+            if cancellation.is_cancelled() {
+                return Err(PluginError::Cancelled);
+            }
+            let mut entry = entry.map_err(read())?;
+            self.done += entry.header().entry_size().unwrap_or(0);
+            reporter.progress("unpacking", self.done, 0, Unit::Bytes);
+            let name = entry.path().map_err(read())?.into_owned();
+            let mut metadata = metadata(&mut entry).map_err(read())?;
+            let link = entry
+                .link_name()
+                .map_err(read())?
+                .map(|link| link.into_owned());
+            let size = entry.size();
+            let kind = match (entry.header().entry_type(), &link) {
+                (EntryType::Directory, _) => {
+                    self.directories.push((name.clone(), metadata.clone()));
+                    metadata.mode |= 0o700;
+                    Kind::Directory
+                }
+                (EntryType::Regular, _) if size <= LARGE => {
+                    let mut data = Vec::with_capacity(size as usize);
+                    entry.read_to_end(&mut data).map_err(read())?;
+                    if data.len() as u64 != size {
+                        return Err(read()(io::ErrorKind::UnexpectedEof.into()));
+                    }
+                    if !self.files.add(NewFile {
+                        name,
+                        metadata,
+                        data,
+                    }) {
+                        // A writer has failed and says why.
+                        return Ok(());
+                    }
+                    continue;
+                }
+                (EntryType::Regular, _) => Kind::File {
+                    size,
+                    data: &mut entry,
+                },
+                (EntryType::Symlink, Some(target)) => Kind::Symlink(target),
+                (EntryType::Link, Some(target)) => {
+                    self.links.push((name, target.clone(), metadata));
+                    continue;
+                }
+                (EntryType::Fifo, _) => Kind::Fifo,
+                (other, _) => {
+                    let reason = format!("it has an entry of type {other:?}");
+                    return Err(read()(io::Error::new(io::ErrorKind::InvalidData, reason)));
+                }
+            };
+            self.placer
+                .place(&name, kind, &metadata)
+                .map_err(PluginError::rootfs(self.target))?;
+        }
+        Ok(())
+    }
+
+    /// What the files must be there for.
+    fn finish(&mut self) -> Result<(), PluginError> {
+        for (name, to, metadata) in &self.links {
+            self.placer
+                .place(name, Kind::HardLink(to), metadata)
+                .map_err(PluginError::rootfs(self.target))?;
+        }
+        for (name, metadata) in self.directories.iter().rev() {
+            self.placer
+                .finish_directory(name, metadata)
+                .map_err(PluginError::rootfs(self.target))?;
+        }
+        Ok(())
+    }
 }
 
 fn metadata<R: Read>(entry: &mut tar::Entry<'_, R>) -> io::Result<Metadata> {

@@ -1,10 +1,9 @@
 //! The config of a new container. Debian's `lxc-start` 5.0.2 boots it as it is.
 
-use std::path::Path;
-
 use super::file::ConfigFile;
 use crate::error::{Error, Result};
 use crate::idmap::IdRange;
+use crate::storage::RootPath;
 
 /// What a new container's config is made of.
 #[derive(Debug, Clone)]
@@ -12,7 +11,7 @@ pub struct NewConfig<'a> {
     /// The container's name, and its host name at first.
     pub name: &'a str,
     /// Where its rootfs will be when it is committed.
-    pub rootfs: &'a Path,
+    pub rootfs: &'a RootPath,
     /// LXC's name of the architecture: `x86_64`, `aarch64`.
     pub arch: &'a str,
     /// Its ids; `None` makes it privileged: its root is the host's.
@@ -60,7 +59,7 @@ pub fn default_config(new: &NewConfig<'_>) -> Result<ConfigFile> {
     file.push_comment("");
     file.push("lxc.uts.name", new.name);
     file.push("lxc.arch", new.arch);
-    file.push("lxc.rootfs.path", &format!("dir:{}", new.rootfs.display()));
+    file.push("lxc.rootfs.path", &new.rootfs.value());
     if let Some(ids) = new.ids {
         file.push_comment("");
         file.push_comment("Files keep the ids of the inside on disk; the mount shifts them.");
@@ -113,7 +112,7 @@ mod tests {
     fn with_guest(ids: Option<IdRange>, (key, value): (&str, &str)) -> Result<ConfigFile> {
         default_config(&NewConfig {
             name: "web",
-            rootfs: Path::new("/var/lib/sampan/web/rootfs"),
+            rootfs: &RootPath::Dir("/var/lib/sampan/web/rootfs".into()),
             arch: std::env::consts::ARCH,
             ids,
             template: "debian",

@@ -123,6 +123,17 @@ impl ConfigFile {
         });
     }
 
+    /// Gives lines another value where `edit` answers one for their key and value.
+    pub(crate) fn edit_values(&mut self, mut edit: impl FnMut(&str, &str) -> Option<String>) {
+        for row in &mut self.rows {
+            if let Some((key, Some(value))) = &row.pair
+                && let Some(new) = edit(key, value)
+            {
+                *row = Row::pair(key, &new);
+            }
+        }
+    }
+
     /// Removes all lines with a key.
     pub fn remove(&mut self, key: &str) {
         self.rows

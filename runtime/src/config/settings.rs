@@ -12,13 +12,16 @@ use super::mounts::{MountEntry, ProcMount, SysMount, read_fstab};
 use super::networks::{Network, NetworkKind};
 use super::values::{Capabilities, CgroupSetting, ResourceLimit};
 use crate::error::{Error, Result};
+use crate::storage::RootPath;
 
 /// A container's settings, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// `lxc.uts.name`.
     pub host_name: Option<String>,
-    /// `lxc.rootfs.path`, a directory.
+    /// `lxc.rootfs.path`.
+    pub root: RootPath,
+    /// Of that, the path of what is the container's own.
     pub rootfs: PathBuf,
     /// `lxc.rootfs.options = ro`.
     pub rootfs_read_only: bool,
@@ -164,6 +167,7 @@ impl Settings {
     fn empty() -> Settings {
         Settings {
             host_name: None,
+            root: RootPath::Dir(PathBuf::new()),
             rootfs: PathBuf::new(),
             rootfs_read_only: false,
             rootfs_mapped: false,

@@ -7,13 +7,12 @@ use super::hooking::{self, Watch};
 use super::terminal::Terminal;
 use crate::cgroup::Cgroup;
 use crate::config::{HookKind, IdMapping, Namespace, Network, NetworkKind, Settings};
-use crate::container::{Container, check_rootfs};
+use crate::container::Container;
 use crate::error::{Error, Reason, Result, Tried};
 use crate::hooks::Output;
 use crate::init::{self, Execution, Orders, Terminals, namespaces};
 use crate::network::{self, Connected};
 use crate::seccomp;
-use crate::sys::mount;
 use crate::sys::spawn::{Child, Running, StartFailure, set_limit, spawn};
 
 /// An init that runs, and what it is connected to.
@@ -40,7 +39,7 @@ pub(super) fn boot(
     hooking::run(settings, HookKind::PreStart, &[], hooks.1, hooks.0)?;
     let started = (|| {
         // Only now: a hook may have mounted it.
-        check_rootfs(&settings.rootfs)?;
+        settings.root.backend().check()?;
         confine(container, cgroup, settings)?;
         let orders = Orders {
             terminals: Terminals {
@@ -159,12 +158,9 @@ fn root_tree(settings: &Settings, child: &Child) -> Result<OwnedFd> {
     if settings.rootfs_mapped {
         let path = format!("/proc/{}/ns/user", child.pid());
         let user = File::open(&path).tried(|| format!("open {path}"))?;
-        return crate::sandbox::mapped_tree(&settings.rootfs, &user.into(), attributes);
+        return settings.root.mount(Some(user.as_fd()), attributes);
     }
-    let what = || format!("open the root file system {}", settings.rootfs.display());
-    let tree = mount::open_tree(&settings.rootfs, true).tried(what)?;
-    mount::set_attributes(tree.as_fd(), attributes, 0).tried(what)?;
-    Ok(tree)
+    settings.root.mount(None, attributes)
 }
 
 /// Mounts with the ids of the child's user namespace.

@@ -17,7 +17,7 @@ use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc;
 
 pub use process::SandboxProcess;
@@ -25,7 +25,7 @@ pub use process::SandboxProcess;
 use crate::cgroup::{Limits, SandboxCgroup, can_limit};
 use crate::error::{Error, Result, Tried};
 use crate::idmap::IdRange;
-use crate::sys::mount;
+use crate::storage::RootPath;
 use crate::sys::plan::{Exec, FIRST_PRIVATE_FD, Plan, Step};
 use crate::sys::seccomp::{Filter, program};
 use crate::sys::spawn::{Running, spawn};
@@ -45,8 +45,8 @@ pub struct Sandbox {
     pub environment: Vec<(OsString, OsString)>,
     /// Files and directories shown read-only: the host's path, and the absolute path inside.
     pub read_only: Vec<(PathBuf, PathBuf)>,
-    /// A directory shown writable at `/rootfs`, where uid 0 on disk is uid 0 inside.
-    pub rootfs: Option<PathBuf>,
+    /// Files shown writable at `/rootfs`, where uid 0 on disk is uid 0 inside.
+    pub rootfs: Option<RootPath>,
     /// Descriptors, and the numbers (from 3 on) under which the program finds them.
     pub fds: Vec<(OwnedFd, RawFd)>,
     /// Where standard output and standard error go. Standard input is /dev/null.
@@ -133,7 +133,7 @@ impl Sandbox {
         let user = map_ids(child.pid(), self.ids)?;
         match &self.rootfs {
             Some(rootfs) => {
-                let tree = mapped_tree(rootfs, &user, libc::MOUNT_ATTR_NODEV)?;
+                let tree = rootfs.mount(Some(user.as_fd()), libc::MOUNT_ATTR_NODEV)?;
                 child.go(&[tree.as_fd()])?;
             }
             None => child.go(&[])?,
@@ -203,28 +203,6 @@ pub(crate) fn map_ids(pid: i32, ids: IdRange) -> Result<OwnedFd> {
     File::open(&path)
         .map(OwnedFd::from)
         .tried(|| format!("open {path}"))
-}
-
-/// A detached mount of a directory, with ids shifted as in the user namespace.
-pub(crate) fn mapped_tree(path: &Path, user: &OwnedFd, attributes: u64) -> Result<OwnedFd> {
-    let shown = path.display();
-    let tree = mount::open_tree(path, false).tried(|| format!("open the directory {shown}"))?;
-    if attributes != 0 {
-        mount::set_attributes(tree.as_fd(), attributes, 0)
-            .tried(|| format!("set the mount flags of {shown}"))?;
-    }
-    mount::map_ids(tree.as_fd(), user.as_fd(), false).map_err(|cause| {
-        let unsupported = matches!(cause.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS));
-        let error = Error::os(format!("could not map the user ids of {shown}"), cause);
-        if unsupported {
-            error.with_hint(
-                "its file system does not support idmapped mounts on this kernel: put the directory on ext4, xfs or btrfs",
-            )
-        } else {
-            error
-        }
-    })?;
-    Ok(tree)
 }
 
 pub(crate) fn c_string(bytes: impl Into<Vec<u8>>) -> Result<CString> {

@@ -30,8 +30,11 @@ const ARGUMENTS: u32 = 16;
 /// Stands for "to the end of this rule" until its length is known.
 const NEXT_RULE: u8 = u8::MAX;
 
+/// The line of a call that no architecture here has, and its name.
+pub(super) type Unknown = (usize, String);
+
 /// The program, and the lines of system calls that no architecture here has.
-pub(super) fn compile(policy: &Policy) -> Result<(Vec<sock_filter>, Vec<(usize, String)>), String> {
+pub(super) fn compile(policy: &Policy) -> Result<(Vec<sock_filter>, Vec<Unknown>), String> {
     let table: HashMap<&str, [Option<u32>; 4]> = rows().collect();
     let block = |abi| block(policy, abi, &table);
     let mut program = vec![statement(LOAD, ARCH)];

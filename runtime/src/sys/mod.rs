@@ -4,9 +4,12 @@
 //! Everything here has a safe surface; the rest of the crate is `deny(unsafe_code)`.
 
 pub(crate) mod bpf;
+pub(crate) mod btrfs;
 pub(crate) mod child;
+pub(crate) mod file;
 mod first;
 pub(crate) mod inherited;
+pub(crate) mod loop_device;
 pub(crate) mod mount;
 pub(crate) mod namespace;
 pub(crate) mod pidfd;

@@ -138,7 +138,14 @@ pub(crate) fn new_file_system(fs: &FileSystem) -> io::Result<OwnedFd> {
             ))
         };
         let set = libc::FSCONFIG_SET_STRING as c_uint;
-        config(set, c"source".as_ptr(), fs.kind.as_ptr())?;
+        // Of most kinds the source is but a name that mountinfo shows.
+        if !fs
+            .options
+            .iter()
+            .any(|(key, _)| key.as_c_str() == c"source")
+        {
+            config(set, c"source".as_ptr(), fs.kind.as_ptr())?;
+        }
         for (key, value) in &fs.options {
             match value {
                 Some(value) => config(

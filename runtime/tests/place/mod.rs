@@ -41,7 +41,7 @@ impl Place {
     pub fn make(&self, name: &str, lines: &[(&str, &str)]) -> Container {
         let new = self.containers.begin(&name.parse().unwrap()).unwrap();
         fill(new.rootfs());
-        let rootfs = new.final_rootfs();
+        let rootfs = new.final_root();
         let mut config = default_config(&NewConfig {
             name,
             rootfs: &rootfs,

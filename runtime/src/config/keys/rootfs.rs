@@ -1,17 +1,18 @@
 //! The root file system.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::Key;
 use super::value::path;
 use crate::config::effective::Assignment;
 use crate::config::settings::Draft;
+use crate::storage::RootPath;
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
         "lxc.rootfs.path",
-        "[dir:]PATH",
-        "the directory with the root file system",
+        "[dir:|btrfs:|loop:]PATH or overlay:LOWER[:LOWER…]:UPPER",
+        "where the root file system is",
         read_path,
     ),
     Key::new(
@@ -46,18 +47,11 @@ pub(super) const KEYS: &[Key] = &[
 ];
 
 fn read_path(draft: &mut Draft, line: &Assignment) -> Result<(), String> {
-    let value = line.value.as_str();
-    let path = match value.split_once(':') {
-        Some(("dir", path)) => path,
-        Some((kind, _)) if !kind.contains('/') => {
-            return Err(line.wrong("is not a directory; only dir:PATH is supported"));
-        }
-        _ => value,
+    draft.settings.root = match line.value.as_str() {
+        "" => RootPath::Dir(PathBuf::new()),
+        value => RootPath::parse(value).map_err(|what| line.wrong(what))?,
     };
-    if !path.is_empty() && !Path::new(path).is_absolute() {
-        return Err(line.wrong("is not an absolute path"));
-    }
-    draft.settings.rootfs = PathBuf::from(path);
+    draft.settings.rootfs = draft.settings.root.own().to_owned();
     Ok(())
 }
 

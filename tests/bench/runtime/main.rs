@@ -1,0 +1,292 @@
+//! `cargo xtask bench runtime`: Sampan beside Debian's LXC.
+//!
+//! Both run the same root file systems with the same config, in alternating runs. The machine's
+//! noise is the same for both: what counts are the ratios of the medians.
+
+mod world;
+
+use std::{
+    fs,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use sampan_tests::{
+    measure::{median, proportional, seconds, target},
+    processes, wait_until,
+};
+use world::{MANY, SUITE, World, is_of, small};
+
+/// A guest that does not get there in this time has failed.
+const BOOT: Duration = Duration::from_secs(60);
+
+/// A comparison, and the ratio that it is to reach.
+struct Row {
+    name: &'static str,
+    goal: f64,
+    unit: Unit,
+    ours: Vec<f64>,
+    peer: Vec<f64>,
+}
+
+#[derive(Clone, Copy)]
+enum Unit {
+    Milliseconds,
+    Seconds,
+    Kibibytes,
+}
+
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Unit::Milliseconds => "ms",
+            Unit::Seconds => "s",
+            Unit::Kibibytes => "KiB",
+        }
+    }
+
+    fn of(self, value: f64) -> f64 {
+        match self {
+            Unit::Milliseconds => value * 1000.0,
+            Unit::Seconds | Unit::Kibibytes => value,
+        }
+    }
+}
+
+impl Row {
+    fn new(name: &'static str, goal: f64, unit: Unit) -> Self {
+        let (ours, peer) = (Vec::new(), Vec::new());
+        Self {
+            name,
+            goal,
+            unit,
+            ours,
+            peer,
+        }
+    }
+}
+
+fn main() {
+    let runs: usize = std::env::args()
+        .nth(1)
+        .map_or(5, |word| word.parse().expect("a number of runs"));
+    let begun = Instant::now();
+    let world = World::new();
+    eprintln!("prepared in {:.0} s", begun.elapsed().as_secs_f64());
+    let mut rows = vec![starts(&world, 4 * runs), boots(&world, runs)];
+    rows.push(execs(&world, 6 * runs));
+    rows.extend(hundreds(&world, runs));
+    rows.extend(creates(&world, runs.min(3)));
+    let overlay = overlays(&world, 2 * runs);
+    let missing = overlay.is_none();
+    rows.extend(overlay);
+
+    println!(
+        "medians of {runs} alternating runs and more, LXC {}\n",
+        version()
+    );
+    println!(
+        "{:<58} {:>11} {:>11} {:>6} {:>6}",
+        "row", "sampan", "peer", "ratio", "goal"
+    );
+    let mut json = Vec::new();
+    for row in rows {
+        let unit = row.unit.name();
+        let runs = row.ours.len();
+        let (ours, peer) = (median(row.ours), median(row.peer));
+        let ratio = ours / peer;
+        let met = if ratio <= row.goal { "" } else { "  missed" };
+        let (ours, peer) = (row.unit.of(ours), row.unit.of(peer));
+        println!(
+            "{:<58} {ours:>8.2} {unit:<3}{peer:>8.2} {unit:<3}{ratio:>6.2} {:>6.2}{met}",
+            row.name, row.goal
+        );
+        json.push(serde_json::json!({
+            "row": row.name, "goal": row.goal, "unit": unit, "sampan": ours, "peer": peer,
+            "ratio": ratio, "met": ratio <= row.goal, "runs": runs,
+        }));
+    }
+    if missing {
+        println!(
+            "create from cache, overlay, vs lxc-copy -s -B overlay: this build has no overlay"
+        );
+    }
+    let path = target().join("bench/runtime.json");
+    fs::create_dir_all(path.parent().expect("it has one")).expect("a directory for results");
+    let json = serde_json::json!({ "suite": SUITE, "rows": json });
+    fs::write(&path, format!("{json:#}\n")).expect("the results' file");
+    println!(
+        "\nwritten to {}; the whole took {:.0} s",
+        path.display(),
+        begun.elapsed().as_secs_f64()
+    );
+}
+
+/// `sampan start` and `lxc-start` both return when init has been executed.
+fn starts(world: &World, runs: usize) -> Row {
+    let name = "start of a busybox container until its init runs";
+    let mut row = Row::new(name, 0.5, Unit::Milliseconds);
+    for _ in 0..runs {
+        row.ours.push(seconds(world.sampan(&["start", "small0"])));
+        seconds(world.sampan(&["stop", "--kill", "small0"]));
+        row.peer.push(seconds(world.lxc_start("small0")));
+        seconds(world.lxc("lxc-stop", "small0", &["-k"]));
+    }
+    row
+}
+
+fn boots(world: &World, runs: usize) -> Row {
+    let name = "start of trixie until systemd says running";
+    let mut row = Row::new(name, 0.9, Unit::Seconds);
+    // The first boot of a tree makes what later ones find.
+    for run in 0..=runs {
+        let ours = boot(world.sampan(&["start", "debian"]), || {
+            world.sampan(&["exec", "debian", "--"])
+        });
+        seconds(world.sampan(&["stop", "--kill", "debian"]));
+        let peer = boot(world.lxc_start("debian"), || {
+            world.lxc("lxc-attach", "debian", &["--"])
+        });
+        seconds(world.lxc("lxc-stop", "debian", &["-k"]));
+        if run > 0 {
+            row.ours.push(ours);
+            row.peer.push(peer);
+        }
+    }
+    row
+}
+
+fn boot(start: Command, enter: impl Fn() -> Command) -> f64 {
+    let begun = Instant::now();
+    seconds(start);
+    let mut said = String::new();
+    let up = wait_until(BOOT, || {
+        // Until systemd listens this fails at once; from then on it waits.
+        let output = enter()
+            .args(["systemctl", "is-system-running", "--wait"])
+            .output()
+            .expect("a command in the guest");
+        said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        matches!(said.as_str(), "running" | "degraded").then_some(())
+    });
+    let taken = begun.elapsed().as_secs_f64();
+    assert!(up.is_some() && said == "running", "systemd says \"{said}\"");
+    taken
+}
+
+fn execs(world: &World, runs: usize) -> Row {
+    let mut row = Row::new("exec of true", 0.5, Unit::Milliseconds);
+    seconds(world.sampan(&["start", "small0"]));
+    seconds(world.lxc_start("small0"));
+    for _ in 0..runs {
+        let ours = seconds(world.sampan(&["exec", "small0", "--", "true"]));
+        row.ours.push(ours);
+        let peer = seconds(world.lxc("lxc-attach", "small0", &["--", "true"]));
+        row.peer.push(peer);
+    }
+    seconds(world.sampan(&["stop", "--kill", "small0"]));
+    seconds(world.lxc("lxc-stop", "small0", &["-k"]));
+    row
+}
+
+/// 100 containers of each at once: starting, listing, their monitors' memory, killing.
+fn hundreds(world: &World, runs: usize) -> [Row; 4] {
+    let mut started = Row::new("100 starts, two clients", 0.5, Unit::Seconds);
+    let mut killed = Row::new("100 kills, two clients", 0.5, Unit::Seconds);
+    let name = "ls of 100 running, with addresses, vs lxc-ls -f";
+    let mut listed = Row::new(name, 0.3, Unit::Milliseconds);
+    let name = "memory of one monitor (Pss), 100 running";
+    let mut memory = Row::new(name, 1.0, Unit::Kibibytes);
+    for _ in 0..runs {
+        started
+            .ours
+            .push(by_two(|name| world.sampan(&["start", name])));
+        started.peer.push(by_two(|name| world.lxc_start(name)));
+        for _ in 0..2 {
+            listed.ours.push(seconds(world.sampan(&["ls"])));
+            listed.peer.push(seconds(world.lxc_ls()));
+        }
+        let of = |path: &std::path::Path, word: &str| {
+            let all = processes();
+            let monitors = all
+                .iter()
+                .filter(|(_, command)| command.contains(word) && is_of(command, path));
+            let shares: Vec<u64> = monitors.map(|(pid, _)| proportional(*pid)).collect();
+            assert_eq!(shares.len(), MANY, "monitors of {}", path.display());
+            shares.iter().sum::<u64>() as f64 / MANY as f64
+        };
+        memory.ours.push(of(&world.root(), "monitor"));
+        memory.peer.push(of(&world.lxc_path(), "[lxc monitor]"));
+        let ours = by_two(|name| world.sampan(&["stop", "--kill", name]));
+        killed.ours.push(ours);
+        let peer = by_two(|name| world.lxc("lxc-stop", name, &["-k"]));
+        killed.peer.push(peer);
+    }
+    [started, killed, listed, memory]
+}
+
+/// One command for each of the many, by two clients at a time.
+fn by_two(command: impl Fn(&str) -> Command + Sync) -> f64 {
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        for client in 0..2 {
+            let command = &command;
+            scope.spawn(move || {
+                for number in (client..MANY).step_by(2) {
+                    seconds(command(&small(number)));
+                }
+            });
+        }
+    });
+    begun.elapsed().as_secs_f64()
+}
+
+fn creates(world: &World, runs: usize) -> [Row; 2] {
+    let name = "create from cache, dir, vs lxc-create from its cache";
+    let mut lxc = Row::new(name, 0.1, Unit::Seconds);
+    let name = "create from cache, dir, vs tar -I zstd -x of the image";
+    let mut tar = Row::new(name, 0.6, Unit::Seconds);
+    // Fills the cache if that is missing.
+    seconds(world.lxc_create_debian("lxc-debian"));
+    let timed = |command| {
+        // Whoever writes next should not have to wait for what was written before.
+        nix::unistd::sync();
+        seconds(command)
+    };
+    for run in 0..runs {
+        let ours = timed(world.create_debian(&format!("created{run}"), &[]));
+        lxc.ours.push(ours);
+        tar.ours.push(ours);
+        lxc.peer
+            .push(timed(world.lxc_create_debian(&format!("created{run}"))));
+        tar.peer.push(timed(world.untar(&format!("unpacked{run}"))));
+    }
+    [lxc, tar]
+}
+
+/// A container that shares its files: an overlay on the image, and on another container.
+fn overlays(world: &World, runs: usize) -> Option<Row> {
+    if !world.has_overlay() {
+        return None;
+    }
+    let name = "create from cache, overlay, vs lxc-copy -s -B overlay";
+    let mut row = Row::new(name, 0.1, Unit::Milliseconds);
+    // The first one unpacks the image that all share.
+    seconds(world.create_debian("shared", &["--storage", "overlay"]));
+    for run in 0..runs {
+        let name = format!("overlay{run}");
+        let ours = seconds(world.create_debian(&name, &["--storage", "overlay"]));
+        row.ours.push(ours);
+        let arguments = ["-N", &name, "-s", "-B", "overlay"];
+        row.peer
+            .push(seconds(world.lxc("lxc-copy", "lxc-debian", &arguments)));
+    }
+    Some(row)
+}
+
+fn version() -> String {
+    let output = Command::new("lxc-start").arg("--version").output();
+    let output = output.expect("lxc-start").stdout;
+    String::from_utf8_lossy(&output).trim().to_owned()
+}
