@@ -4,7 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -617,8 +617,35 @@ impl Container {
     }
 
     /// One start, destruction, sweep or edit at a time.
+    ///
+    /// # Errors
+    /// [`Reason::NotFound`] if it does not exist, or not any more once it is our turn.
     pub(crate) fn lock(&self, how: FlockArg) -> Result<Flock<File>> {
-        lock_directory(&self.dir(), how)
+        let dir = self.dir();
+        loop {
+            let gone = || {
+                Error::user(format!(
+                    "there is no container \"{}\" in {} any more",
+                    self.name,
+                    self.directories.state.display()
+                ))
+                .with_reason(Reason::NotFound)
+            };
+            let lock = match lock_directory(&dir, how) {
+                Err(_) if !dir.exists() => return Err(gone()),
+                other => other?,
+            };
+            // The lock goes where the directory goes: whoever had it may have taken it away.
+            let what = || format!("look at {}", dir.display());
+            let ours = lock.metadata().tried(what)?.ino();
+            match fs::metadata(&dir) {
+                Ok(now) if now.ino() == ours => return Ok(lock),
+                // Another one of that name.
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(gone()),
+                Err(e) => return Err(e).tried(what),
+            }
+        }
     }
 }
 
