@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::cgroup::{Cgroup, LimitsInForce, Usage};
+use crate::cgroup::{Cgroup, LimitsInForce, Usage, migration};
 use crate::config::{ConfigFile, Settings};
 use crate::containers::{Directories, lock_directory, lock_state, write_file};
 use crate::copy::size_limit;
@@ -373,6 +373,7 @@ impl Container {
             .stdin(leash.map_or_else(Stdio::null, Stdio::from))
             .stdout(write)
             .stderr(log);
+        migration::expect();
         let mut child = command.spawn().tried(|| format!("execute {program}"))?;
         // Our copy of the pipe's end is in there.
         drop(command);
