@@ -15,7 +15,7 @@ use crate::hooks;
 use crate::idmap::{IdRange, RANGE};
 use crate::name::ContainerName;
 use crate::new_container::NewContainer;
-use crate::storage::{NAMES, RootPath};
+use crate::storage::{NAMES, RootPath, StorageKind};
 
 /// The key that tells how large the files of a container may become, in bytes.
 pub const SIZE_KEY: &str = "sampan.rootfs.size";
@@ -72,8 +72,8 @@ impl Containers {
         let backend = original.root.backend();
         backend.check()?;
         let mut lower = original.root.lower().to_vec();
-        if share && let RootPath::Dir(path) = &original.root {
-            lower.push(path.clone());
+        if share && original.root.kind() == StorageKind::Dir {
+            lower.push(original.root.own().to_owned());
         }
         let new = self.begin_from(name, &lower, |place| {
             let root = if share {
