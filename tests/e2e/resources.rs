@@ -494,8 +494,8 @@ fn top_is_live_on_a_terminal_and_gives_it_back() {
             text.contains("CPU%") && text.contains("shown")
         });
         assert!(!screen().contains("before"), "it has a screen of its own");
-        tmux(&["send-keys", "m"]);
-        tmux(&["send-keys", leave]);
+        // Both at once: none of them may be lost.
+        tmux(&["send-keys", "m", leave]);
         shows("what was there", &|text| {
             text.contains("before") && text.contains("left with 0")
         });

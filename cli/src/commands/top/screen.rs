@@ -1,10 +1,6 @@
 //! The terminal while `top` runs, and its restoration.
 
-use std::{
-    io::{Read, Write},
-    os::fd::AsFd,
-    time::Instant,
-};
+use std::{io::Write, os::fd::AsFd, time::Instant};
 
 use nix::{
     errno::Errno,
@@ -126,7 +122,8 @@ impl Screen {
             return Ok(if leave { Event::Leave } else { Event::Resized });
         }
         let mut key = [0];
-        match stdin.lock().read(&mut key) {
+        // Past the standard library's buffer: what is in there, poll does not see.
+        match nix::unistd::read(stdin.as_fd(), &mut key) {
             Ok(1) => Ok(Event::Key(key[0])),
             // The terminal is gone.
             _ => Ok(Event::Leave),
