@@ -140,18 +140,7 @@ pub enum Command {
     /// Images: what has been built
     #[command(subcommand)]
     Image(image::Command),
-    /// The process that looks after one container
-    #[command(hide = true)]
-    Monitor(MonitorArgs),
     /// The process that runs a template's code
     #[command(hide = true)]
     Worker,
-}
-
-/// Arguments that the runtime gives its own monitor.
-#[derive(Debug, clap::Args)]
-pub struct MonitorArgs {
-    /// Passed on as they are.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub arguments: Vec<std::ffi::OsString>,
 }

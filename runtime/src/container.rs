@@ -4,15 +4,15 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::cgroup::{Cgroup, LimitsInForce, Usage};
-use crate::config::{ConfigFile, Settings};
+use crate::cgroup::{Cgroup, LimitsInForce, Usage, migration};
+use crate::config::{ConfigFile, HookKind, Settings};
 use crate::containers::{Directories, lock_directory, lock_state, write_file};
 use crate::copy::size_limit;
 use crate::error::{Error, ErrorKind, Reason, Result, Tried};
@@ -211,6 +211,7 @@ impl Container {
 
     /// Replaces its config. A running container keeps the one it started with.
     pub fn set_config(&self, config: &ConfigFile) -> Result<()> {
+        rename::resume(self)?;
         write_file(&self.config_path(), &config.to_string())
     }
 
@@ -342,12 +343,7 @@ impl Container {
         options: &StartOptions,
         leash: Option<OwnedFd>,
     ) -> Result<(Report, Child)> {
-        let log = &self.directories.log;
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(log)
-            .tried(|| format!("create {}", log.display()))?;
+        self.make_log_directory()?;
         let log = OpenOptions::new()
             .append(true)
             .create(true)
@@ -373,6 +369,7 @@ impl Container {
             .stdin(leash.map_or_else(Stdio::null, Stdio::from))
             .stdout(write)
             .stderr(log);
+        migration::expect();
         let mut child = command.spawn().tried(|| format!("execute {program}"))?;
         // Our copy of the pipe's end is in there.
         drop(command);
@@ -448,6 +445,10 @@ impl Container {
             );
         }
         self.sweep_locked(&lock)?;
+        // One whose config cannot be understood can still be removed.
+        if let Ok(settings) = self.settings() {
+            self.run_hooks(HookKind::Destroy, &settings, &settings.root, &[])?;
+        }
         let state = lock_state(&self.directories.state)?;
         self.check_unneeded(snapshots)?;
         // One rename, and it does not exist any more; an interrupted removal is swept later.
@@ -499,6 +500,16 @@ impl Container {
             // One that was never written is not missed.
             let _ = fs::rename(from, to);
         }
+    }
+
+    /// Makes the directory of all logs.
+    pub(crate) fn make_log_directory(&self) -> Result<()> {
+        let log = &self.directories.log;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(log)
+            .tried(|| format!("create {}", log.display()))
     }
 
     fn logs(&self) -> [PathBuf; 3] {
@@ -617,8 +628,35 @@ impl Container {
     }
 
     /// One start, destruction, sweep or edit at a time.
+    ///
+    /// # Errors
+    /// [`Reason::NotFound`] if it does not exist, or not any more once it is our turn.
     pub(crate) fn lock(&self, how: FlockArg) -> Result<Flock<File>> {
-        lock_directory(&self.dir(), how)
+        let dir = self.dir();
+        loop {
+            let gone = || {
+                Error::user(format!(
+                    "there is no container \"{}\" in {} any more",
+                    self.name,
+                    self.directories.state.display()
+                ))
+                .with_reason(Reason::NotFound)
+            };
+            let lock = match lock_directory(&dir, how) {
+                Err(_) if !dir.exists() => return Err(gone()),
+                other => other?,
+            };
+            // The lock goes where the directory goes: whoever had it may have taken it away.
+            let what = || format!("look at {}", dir.display());
+            let ours = lock.metadata().tried(what)?.ino();
+            match fs::metadata(&dir) {
+                Ok(now) if now.ino() == ours => return Ok(lock),
+                // Another one of that name.
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(gone()),
+                Err(e) => return Err(e).tried(what),
+            }
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! Changing the config of a container: as a whole, checked, under its lock.
 
+use std::fs;
+use std::time::Duration;
+
 use nix::fcntl::FlockArg;
 
 use crate::config::ConfigFile;
@@ -7,6 +10,9 @@ use crate::config::new_problems;
 use crate::container::{Container, State, must_be_root};
 use crate::containers::write_file;
 use crate::error::{Error, Result};
+use crate::rename;
+
+const A_WHILE: Duration = Duration::from_secs(60);
 
 /// What an edit came to.
 #[derive(Debug)]
@@ -69,6 +75,24 @@ impl Container {
         self.put(before, &ConfigFile::parse(before.path(), text))
     }
 
+    /// Removes what an edit that was killed left half written.
+    fn sweep_config(&self) {
+        for entry in fs::read_dir(self.dir()).into_iter().flatten().flatten() {
+            let half = entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with("config.tmp-");
+            // Nobody writes so long at a few lines.
+            let old = || {
+                let written = entry.metadata().and_then(|metadata| metadata.modified());
+                written.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > A_WHILE))
+            };
+            if half && old() {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
     fn put(&self, before: &ConfigFile, after: &ConfigFile) -> Result<Replaced> {
         let (new, old) = new_problems(before, after);
         if !new.is_empty() {
@@ -77,6 +101,8 @@ impl Container {
         let running = self.state()? != State::Stopped;
         let changed = before != after;
         if changed {
+            rename::resume(self)?;
+            self.sweep_config();
             write_file(&self.config_path(), &after.to_string())?;
         }
         Ok(Replaced::Done(Edited {

@@ -66,11 +66,17 @@ impl RunDirectory {
                 .mode(0o700)
                 .create(&self.path)
                 .tried(|| format!("create {}", self.path.display()))?;
-            match self.try_lock(true)? {
-                Locked::Ours(file) => return Ok(Some(file)),
-                Locked::Others => return Ok(None),
+            match self.try_lock(true) {
+                Ok(Locked::Ours(file)) => return Ok(Some(file)),
+                Ok(Locked::Others) => return Ok(None),
                 // A monitor that has just ended removed it in between.
-                Locked::Gone => {}
+                Ok(Locked::Gone) => {}
+                Err(error) => {
+                    // No room for the file: then the directory says nothing. It stays if it is not
+                    // empty, and whoever else wants to lock it makes it again.
+                    let _ = fs::remove_dir(&self.path);
+                    return Err(error);
+                }
             }
         }
     }

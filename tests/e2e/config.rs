@@ -439,6 +439,26 @@ fn of_many_edits_at_once_none_is_lost() {
 }
 
 #[test]
+fn what_a_killed_edit_left_goes_with_the_next() {
+    let env = TestEnvironment::new();
+    env.create_small_guest("web", &[]);
+    let half = env.state().join("web/config.tmp-00000001");
+    fs::write(&half, "lxc.").unwrap();
+    env.sampan(&["config", "set", "web", "lxc.uts.name", "a"])
+        .ok();
+    assert!(half.exists(), "somebody may be writing it right now");
+    let touched = Command::new("touch")
+        .args(["-d", "1 hour ago"])
+        .arg(&half)
+        .status()
+        .unwrap();
+    assert!(touched.success());
+    env.sampan(&["config", "set", "web", "lxc.uts.name", "b"])
+        .ok();
+    assert!(!half.exists());
+}
+
+#[test]
 fn where_the_hosts_mounts_are_shared_a_container_starts_and_its_mounts_stay_inside() {
     let env = TestEnvironment::new();
     env.create_small_guest("web", &[]);
@@ -643,7 +663,7 @@ fn what_liblxc_refuses_is_refused_and_what_it_takes_is_at_most_not_supported() {
             refused += 1;
         }
         let fine = if theirs {
-            ran.code == 0 || ran.stderr.contains(&format!("{key} is not supported\n"))
+            ran.code == 0 || ran.stderr.contains("is not supported")
         } else {
             ran.code == 1
         };

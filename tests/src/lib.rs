@@ -5,6 +5,7 @@
 pub mod elf;
 mod environment;
 mod guest;
+pub mod leaks;
 mod lxc;
 mod machine;
 pub mod measure;

@@ -87,7 +87,6 @@ fn run(context: &Context, command: Command) -> Outcome<ExitCode> {
         Command::Logs(args) => logs::run(context, &args).map(done),
         Command::Template(command) => template::run(context, &command).map(done),
         Command::Image(command) => image::run(context, &command).map(done),
-        Command::Monitor(args) => Ok(sampan_runtime::monitor_main(args.arguments)),
         Command::Worker => Ok(sampan_plugins::worker_main()),
     }
 }

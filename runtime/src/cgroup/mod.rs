@@ -10,6 +10,7 @@ mod freezer;
 mod hierarchies;
 mod keys;
 mod limits;
+pub(crate) mod migration;
 mod sandboxes;
 mod tree;
 mod usage;

@@ -77,6 +77,8 @@ pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(report) => report,
         Err(error) => {
             eprintln!("{}", error.chain());
+            // Standard output is the pipe to the caller still.
+            let _ = serde_json::to_writer(std::io::stdout(), &Report::failure(&error));
             return ExitCode::FAILURE;
         }
     };

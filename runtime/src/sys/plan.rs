@@ -10,6 +10,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
@@ -317,7 +318,11 @@ fn lift(fd: &OwnedFd) -> io::Result<OwnedFd> {
 }
 
 fn lift_borrowed(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(FIRST_PRIVATE_FD))?;
+    let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(FIRST_PRIVATE_FD)).map_err(|e| match e {
+        // What fcntl(2) says when the limit is below the number asked for.
+        Errno::EINVAL => Errno::EMFILE,
+        other => other,
+    })?;
     Ok(super::owned(number.into()))
 }
 

@@ -17,6 +17,7 @@ mod log;
 mod mount;
 mod namespaces;
 mod network;
+mod own;
 mod rootfs;
 mod security;
 mod signals;
@@ -151,6 +152,10 @@ pub const GROUPS: &[Group] = &[
     Group {
         title: "Log",
         keys: log::KEYS,
+    },
+    Group {
+        title: "Sampan's own",
+        keys: own::KEYS,
     },
     Group {
         title: "Only in LXC 1 and 2",
