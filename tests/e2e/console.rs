@@ -85,7 +85,7 @@ fn a_terminal_is_as_before_after_the_key_a_signal_and_the_end_of_the_container()
     env.sampan(&["start", "restored"]).ok();
     let session = |escape: &str| {
         let terminal = Terminal::start(&env.command(&["console", "-e", escape, "restored"]));
-        let before = terminal.settings();
+        let before = terminal.initial_settings().to_owned();
         deadline_of("the terminal is raw", || {
             (terminal.settings() != before).then_some(())
         });
