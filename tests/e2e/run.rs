@@ -133,7 +133,7 @@ fn signals_are_the_commands_and_nothing_is_left_after_them() {
         let script = "trap 'exit 42' INT; trap 'exit 43' TERM; echo ready >/tmp/ready; \
                       while :; do /bin/sleep 0.05; done";
         let run = env.background(&arguments(&["--name", "signalled"], &["sh", "-c", script]));
-        let ready = env.state().join("signalled/rootfs/tmp/ready");
+        let ready = env.state().join("signalled/delta/upper/tmp/ready");
         deadline_of("the command runs", || ready.exists().then_some(()));
         run.signal(signal);
         let ran = run.wait();
@@ -147,7 +147,7 @@ fn a_run_that_is_killed_leaves_nothing() {
     let env = TestEnvironment::new();
     let script = "echo ready >/tmp/ready; while :; do /bin/sleep 1000; done";
     let run = env.background(&arguments(&["--name", "killed"], &["sh", "-c", script]));
-    let ready = env.state().join("killed/rootfs/tmp/ready");
+    let ready = env.state().join("killed/delta/upper/tmp/ready");
     deadline_of("the command runs", || ready.exists().then_some(()));
     let info = env
         .sampan(&["info", "killed", "--format", "json"])

@@ -24,6 +24,7 @@ pub struct Terminal {
     /// Kept, so that the terminal outlives the command.
     slave: OwnedFd,
     seen: Arc<Mutex<Vec<u8>>>,
+    initial: String,
 }
 
 impl Terminal {
@@ -31,6 +32,9 @@ impl Terminal {
     #[track_caller]
     pub fn start(command: &Command) -> Self {
         let pair = openpty(None, None).expect("a pseudo terminal");
+        // Before there is a command that could change them.
+        stty(&pair.slave, &["rows", "24", "columns", "80"]);
+        let initial = stty(&pair.slave, &["-g"]);
         let slave = || Stdio::from(pair.slave.try_clone().expect("another descriptor"));
         // setsid(1) executes the command in its place: the child is no leader of a group.
         let mut wrapped = Command::new("setsid");
@@ -58,14 +62,13 @@ impl Terminal {
                 }
             }
         });
-        let terminal = Self {
+        Self {
             child,
             master,
             slave: pair.slave,
             seen,
-        };
-        terminal.resize(24, 80);
-        terminal
+            initial,
+        }
     }
 
     /// Its process id.
@@ -98,13 +101,18 @@ impl Terminal {
     #[track_caller]
     pub fn resize(&self, lines: u16, columns: u16) {
         let (lines, columns) = (lines.to_string(), columns.to_string());
-        self.stty(&["rows", &lines, "columns", &columns]);
+        stty(&self.slave, &["rows", &lines, "columns", &columns]);
     }
 
     /// The terminal's settings, as stty(1) writes them.
     #[track_caller]
     pub fn settings(&self) -> String {
-        self.stty(&["-g"])
+        stty(&self.slave, &["-g"])
+    }
+
+    /// The same before the command was started.
+    pub fn initial_settings(&self) -> &str {
+        &self.initial
     }
 
     /// Sends it a signal.
@@ -127,17 +135,6 @@ impl Terminal {
             .or(status.signal().map(|signal| 128 + signal))
             .unwrap_or(-1)
     }
-
-    fn stty(&self, arguments: &[&str]) -> String {
-        let slave = self.slave.try_clone().expect("another descriptor");
-        let ran = Command::new("stty")
-            .args(arguments)
-            .stdin(slave)
-            .output()
-            .expect("stty");
-        assert!(ran.status.success(), "{ran:?}");
-        String::from_utf8_lossy(&ran.stdout).into_owned()
-    }
 }
 
 impl Drop for Terminal {
@@ -147,4 +144,15 @@ impl Drop for Terminal {
             let _ = self.child.wait();
         }
     }
+}
+
+fn stty(terminal: &OwnedFd, arguments: &[&str]) -> String {
+    let terminal = terminal.try_clone().expect("another descriptor");
+    let ran = Command::new("stty")
+        .args(arguments)
+        .stdin(terminal)
+        .output()
+        .expect("stty");
+    assert!(ran.status.success(), "{ran:?}");
+    String::from_utf8_lossy(&ran.stdout).into_owned()
 }

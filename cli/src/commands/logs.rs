@@ -44,12 +44,12 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     let mut open = write(last_lines(&bytes, args.lines))?;
     drop(bytes);
     while args.follow && open {
-        // Destroyed: its directory goes first, then its log.
-        if !container.dir().exists() {
-            return Ok(());
+        // Destroyed: its directory goes first, then its log, whose end is still to be read here.
+        let destroyed = !container.dir().exists();
+        if !destroyed {
+            log.wait()?;
         }
-        log.wait()?;
-        open = write(&log.read()?)?;
+        open = write(&log.read()?)? && !destroyed;
     }
     Ok(())
 }

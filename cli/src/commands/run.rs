@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use sampan_runtime::{
-    Claim, Container, ContainerName, ExecRequest, ForegroundOptions, Reason,
+    Claim, Container, ContainerName, ExecRequest, ForegroundOptions, Reason, StorageKind,
     config::{NewConfig, default_config},
 };
 
@@ -11,6 +11,7 @@ use super::{
     exec::{self, LOGIN},
     foreground,
     requested::{self, ImageArgs},
+    storage::{self, StorageArgs},
 };
 use crate::{
     context::Context,
@@ -134,9 +135,12 @@ fn create(context: &Context, args: &Args, image: &ImageArgs) -> Outcome<(Contain
     let workshop = context.workshop()?;
     let requested = requested::obtain(context, &workshop, image)?;
     let found = &requested.obtained.image;
-    let new = context.containers().begin(&name)?;
-    let console = &context.console;
-    sampan_plugins::unpack_into(found, new.rootfs(), console, &workshop.cancellation)?;
+    // Of what the image has, nothing is copied.
+    let storage = StorageArgs {
+        kind: Some(StorageKind::Overlay),
+        size: None,
+    };
+    let new = storage::begin(context, &workshop, &storage, found, &name)?;
     let configured = workshop.session().configure(
         &requested.template,
         &requested.options,
