@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::cgroup::{Cgroup, LimitsInForce, Usage, migration};
-use crate::config::{ConfigFile, Settings};
+use crate::config::{ConfigFile, HookKind, Settings};
 use crate::containers::{Directories, lock_directory, lock_state, write_file};
 use crate::copy::size_limit;
 use crate::error::{Error, ErrorKind, Reason, Result, Tried};
@@ -211,6 +211,7 @@ impl Container {
 
     /// Replaces its config. A running container keeps the one it started with.
     pub fn set_config(&self, config: &ConfigFile) -> Result<()> {
+        rename::resume(self)?;
         write_file(&self.config_path(), &config.to_string())
     }
 
@@ -342,12 +343,7 @@ impl Container {
         options: &StartOptions,
         leash: Option<OwnedFd>,
     ) -> Result<(Report, Child)> {
-        let log = &self.directories.log;
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(log)
-            .tried(|| format!("create {}", log.display()))?;
+        self.make_log_directory()?;
         let log = OpenOptions::new()
             .append(true)
             .create(true)
@@ -449,6 +445,10 @@ impl Container {
             );
         }
         self.sweep_locked(&lock)?;
+        // One whose config cannot be understood can still be removed.
+        if let Ok(settings) = self.settings() {
+            self.run_hooks(HookKind::Destroy, &settings, &settings.root, &[])?;
+        }
         let state = lock_state(&self.directories.state)?;
         self.check_unneeded(snapshots)?;
         // One rename, and it does not exist any more; an interrupted removal is swept later.
@@ -500,6 +500,16 @@ impl Container {
             // One that was never written is not missed.
             let _ = fs::rename(from, to);
         }
+    }
+
+    /// Makes the directory of all logs.
+    pub(crate) fn make_log_directory(&self) -> Result<()> {
+        let log = &self.directories.log;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(log)
+            .tried(|| format!("create {}", log.display()))
     }
 
     fn logs(&self) -> [PathBuf; 3] {

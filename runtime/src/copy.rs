@@ -1,18 +1,21 @@
 //! A container made from another one, with an identity of its own.
 
+use std::ffi::OsString;
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::FlockArg;
 
-use crate::config::{ConfigFile, Settings};
+use crate::config::{ConfigFile, HookKind, Settings};
 use crate::container::{Container, must_be_root};
-use crate::containers::Containers;
+use crate::containers::{Containers, Durability, replace_file};
 use crate::error::{Error, Reason, Result, Tried};
+use crate::hooks;
 use crate::idmap::{IdRange, RANGE};
 use crate::name::ContainerName;
 use crate::new_container::NewContainer;
-use crate::storage::{NAMES, RootPath};
+use crate::storage::{NAMES, RootPath, StorageKind};
 
 /// The key that tells how large the files of a container may become, in bytes.
 pub const SIZE_KEY: &str = "sampan.rootfs.size";
@@ -69,8 +72,8 @@ impl Containers {
         let backend = original.root.backend();
         backend.check()?;
         let mut lower = original.root.lower().to_vec();
-        if share && let RootPath::Dir(path) = &original.root {
-            lower.push(path.clone());
+        if share && original.root.kind() == StorageKind::Dir {
+            lower.push(original.root.own().to_owned());
         }
         let new = self.begin_from(name, &lower, |place| {
             let root = if share {
@@ -82,6 +85,17 @@ impl Containers {
             Ok(root)
         })?;
         let config = config_of_copy(original, &new, &self.directories().state)?;
+        let file = new.dir().join("config");
+        replace_file(&file, &config.to_string(), Durability::ProcessCrash)?;
+        self.handle(name.clone()).run_hooks(
+            HookKind::Clone,
+            &Settings::of(&config)?,
+            new.root(),
+            &[
+                ("LXC_SRC_NAME", original.name.into()),
+                ("LXC_CONFIG_FILE", file.into()),
+            ],
+        )?;
         Ok((new, config))
     }
 }
@@ -168,6 +182,24 @@ fn random_address() -> String {
 }
 
 impl Container {
+    /// Runs the hooks of a moment at which it does not run, where they see the files of `root`.
+    pub(crate) fn run_hooks(
+        &self,
+        kind: HookKind,
+        settings: &Settings,
+        root: &RootPath,
+        variables: &[(&str, OsString)],
+    ) -> Result<()> {
+        if settings.hooks.of(kind).next().is_none() {
+            return Ok(());
+        }
+        self.make_log_directory()?;
+        let tree = root.open()?;
+        // Of this process: the hook does not get the descriptor itself.
+        let mount = format!("/proc/{}/fd/{}", std::process::id(), tree.as_raw_fd());
+        hooks::run(self, settings, kind, Path::new(&mount), variables)
+    }
+
     /// Fails if it runs.
     pub(crate) fn must_be_stopped(&self, done: &str) -> Result<()> {
         if !self.run_directory().is_locked()? {

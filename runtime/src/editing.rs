@@ -10,6 +10,7 @@ use crate::config::new_problems;
 use crate::container::{Container, State, must_be_root};
 use crate::containers::write_file;
 use crate::error::{Error, Result};
+use crate::rename;
 
 const A_WHILE: Duration = Duration::from_secs(60);
 
@@ -100,6 +101,7 @@ impl Container {
         let running = self.state()? != State::Stopped;
         let changed = before != after;
         if changed {
+            rename::resume(self)?;
             self.sweep_config();
             write_file(&self.config_path(), &after.to_string())?;
         }

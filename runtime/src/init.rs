@@ -250,15 +250,23 @@ fn add_hooks(
 
 /// The end of the plan: privileges, and the program.
 fn add_execution(plan: &mut Plan, settings: &Settings, orders: &Orders<'_>) -> Result<()> {
-    let streams = if settings.console.none {
-        c"/dev/null"
+    if settings.console.none {
+        plan.step(
+            "open /dev/null",
+            Step::StandardStreams(c"/dev/null".to_owned()),
+        );
     } else {
-        c"/dev/console"
-    };
-    plan.step(
-        format!("open {}", streams.to_string_lossy()),
-        Step::StandardStreams(streams.to_owned()),
-    );
+        let console = plan.keep_borrowed(orders.terminals.console);
+        let console = console.tried(|| "copy a descriptor".to_owned())?;
+        for stream in 0..=2 {
+            plan.step("pass the console", Step::Dup2(console, stream));
+        }
+        // By the guest's own name for it, where its device rules allow to open it.
+        plan.optional(vec![(
+            "open /dev/console".to_owned(),
+            Step::StandardStreams(c"/dev/console".to_owned()),
+        )]);
+    }
     let mut dropped = dropped(settings)?;
     if !is_own(settings, Namespace::Pid) && !dropped.contains(&SYS_BOOT) {
         dropped.push(SYS_BOOT);
@@ -267,12 +275,13 @@ fn add_execution(plan: &mut Plan, settings: &Settings, orders: &Orders<'_>) -> R
     if settings.no_new_privileges {
         plan.step("forbid new privileges", Step::NoNewPrivileges);
     }
+    // Before the guest's first program, and before a profile that may not know this call.
+    plan.step("close descriptors", Step::CloseOnExecFrom(3));
     add_filters(plan, orders.profile.clone());
     add_hooks(plan, settings, orders, HookKind::Start, None)?;
     if let Some(execution) = orders.execution {
         return execute::add(plan, settings, execution);
     }
-    plan.step("close descriptors", Step::CloseOnExecFrom(3));
     let directory = settings.init_directory.as_deref().unwrap_or(Path::new("/"));
     plan.step(
         format!("change to the directory {}", directory.display()),

@@ -12,7 +12,8 @@ use crate::claim::Claim;
 use crate::config::ConfigFile;
 use crate::container::Container;
 use crate::containers::{
-    Containers, already_exists, lock_directory, lock_state, sweep, write_file,
+    Containers, Durability, already_exists, lock_directory, lock_state, replace_file, sweep,
+    write_file,
 };
 use crate::error::{Error, Reason, Result, Tried};
 use crate::events::Change;
@@ -92,7 +93,9 @@ impl Containers {
                 };
                 config.push("lxc.rootfs.path", &reserved.value());
             }
-            write_file(&path.join("config"), &config.to_string())?;
+            // What is lost with the machine is lost with all of this directory.
+            let file = path.join("config");
+            replace_file(&file, &config.to_string(), Durability::ProcessCrash)?;
             // What follows may take long.
             drop(state_lock);
             for lower in lower {

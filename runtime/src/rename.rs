@@ -45,6 +45,7 @@ impl Containers {
         let lock = container.lock(FlockArg::LockExclusive)?;
         container.must_be_stopped("renamed")?;
         container.sweep_locked(&lock)?;
+        resume(container)?;
         let _state = lock_state(state)?;
         let (from, to) = (container.dir(), state.join(name.as_str()));
         let needed = dependents(state, &from);

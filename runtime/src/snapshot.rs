@@ -19,6 +19,7 @@ use crate::copy::{Original, size_limit};
 use crate::error::{Error, Reason, Result, Tried};
 use crate::name::{ContainerName, nearest};
 use crate::new_container::NewContainer;
+use crate::rename;
 use crate::storage::{
     NAMES, Place, RootPath, StorageKind, dependents, names, remove_tree, sweep_unnamed,
 };
@@ -158,6 +159,7 @@ impl Container {
         must_be_root("restore a snapshot")?;
         let _lock = self.lock(FlockArg::LockExclusive)?;
         self.must_be_stopped("restored")?;
+        rename::resume(self)?;
         let state = self.state_directory();
         let needed = dependents(&state, &self.dir());
         if !needed.is_empty() {

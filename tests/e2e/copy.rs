@@ -152,3 +152,37 @@ fn a_killed_copy_leaves_nothing_behind() {
         .collect();
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[test]
+fn the_hooks_of_a_copy_and_of_a_destruction_see_the_files() {
+    let env = TestEnvironment::new();
+    env.create_small_guest("one", &["--storage", "overlay"]);
+    let hook = env.scratch().join("hook");
+    let seen = env.scratch().join("seen");
+    let script = format!(
+        "#!/bin/sh\necho \"$LXC_NAME of ${{LXC_SRC_NAME-nothing}}: $(cat $LXC_ROOTFS_MOUNT/etc/what)\" >>{}\n\
+         echo hooked >$LXC_ROOTFS_MOUNT/etc/hooked\n",
+        seen.display()
+    );
+    fs::write(&hook, script).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&hook, mode).unwrap();
+    edit_config(&env, "one", |text| {
+        let hook = hook.display();
+        format!("{text}\nlxc.hook.clone = {hook}\nlxc.hook.destroy = {hook}\n")
+    });
+    env.sampan(&["copy", "one", "two", "--start"]).ok();
+    let hooked = ["exec", "two", "--", "/bin/busybox", "cat", "/etc/hooked"];
+    assert_eq!(env.sampan(&hooked).ok().stdout, "hooked\n");
+    env.sampan(&["destroy", "--force", "two"]).ok();
+    assert_eq!(
+        fs::read_to_string(&seen).unwrap(),
+        "two of one: behave\ntwo of nothing: behave\n"
+    );
+    // A hook that fails keeps the container.
+    fs::write(&hook, "#!/bin/sh\nexit 3\n").unwrap();
+    env.sampan(&["copy", "one", "three"]).failed();
+    env.sampan(&["destroy", "one"]).failed();
+    assert_eq!(env.state_of("one"), "stopped");
+    fs::write(&hook, "#!/bin/sh\n").unwrap();
+}

@@ -65,7 +65,7 @@ fn a_hook_inside_is_confined_as_the_guest_is() {
     let path = env.state().join("inside/rootfs/bin/hook");
     fs::write(
         &path,
-        "#!/bin/sh\ncat /proc/self/status > /status\n/bin/busybox dmesg && echo read > /kernel-log\nls -l /proc/self/fd > /descriptors\nexit 0\n",
+        "#!/bin/sh\ncat /proc/self/status > /status\n/bin/busybox dmesg && echo read > /kernel-log\n/bin/busybox ls /proc/self/fd > /descriptors\nexit 0\n",
     )
     .unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -75,6 +75,14 @@ fn a_hook_inside_is_confined_as_the_guest_is() {
     let status = fs::read_to_string(rootfs.join("status")).unwrap();
     assert!(status.contains("Seccomp:\t2"), "{status}");
     assert!(!rootfs.join("kernel-log").exists());
+    // The fourth is the listed directory itself.
+    let descriptors = fs::read_to_string(rootfs.join("descriptors")).unwrap();
+    let numbers: Vec<&str> = descriptors.split_whitespace().collect();
+    assert_eq!(
+        numbers,
+        ["0", "1", "2", "3"],
+        "descriptors of the host are open in it"
+    );
     configure(&env, "inside", "lxc.hook.start = /bin/false\n");
     env.sampan(&["stop", "--kill", "inside"]).ok();
     let ran = env.sampan(&["start", "inside"]).failed();

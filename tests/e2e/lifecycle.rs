@@ -689,3 +689,22 @@ fn another_signal_than_sigkill_ends_init_if_the_config_says_so() {
     env.sampan(&["stop", "--kill", "deaf"]).ok();
     assert_eq!(info(&env, "deaf")["last_exit"]["signal"], 9);
 }
+
+#[test]
+fn a_renaming_is_told_and_the_last_exit_goes_along_but_not_to_a_copy() {
+    let env = TestEnvironment::new();
+    env.small_guest("old");
+    env.sampan(&["stop", "--kill", "old"]).ok();
+    let watcher = Watcher::json(&env);
+    env.sampan(&["rename", "old", "new"]).ok();
+    let renamed = watcher.until("renamed");
+    assert_eq!(
+        (&renamed["container"], &renamed["to"]),
+        (&"old".into(), &"new".into())
+    );
+    assert_eq!(info(&env, "new")["last_exit"]["signal"], 9);
+    // A copy has not run yet.
+    env.sampan(&["copy", "new", "twin"]).ok();
+    assert_eq!(watcher.until("created")["container"], "twin");
+    assert_eq!(info(&env, "twin")["last_exit"], Value::Null);
+}

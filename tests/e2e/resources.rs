@@ -448,11 +448,11 @@ fn ls_tells_addresses_without_entering_the_container() {
 fn top_is_live_on_a_terminal_and_gives_it_back() {
     let env = TestEnvironment::new();
     env.small_guest("shown");
-    let socket = env.scratch().join("tmux");
-    let tmux = |arguments: &[&str]| {
+    // A server for each: the one that ends may still hold its socket.
+    let tmux = |socket: &str, arguments: &[&str]| {
         let output = Command::new("tmux")
             .arg("-S")
-            .arg(&socket)
+            .arg(env.scratch().join(socket))
             .args(arguments)
             .output();
         String::from_utf8_lossy(&output.unwrap().stdout).into_owned()
@@ -469,7 +469,8 @@ fn top_is_live_on_a_terminal_and_gives_it_back() {
         TestEnvironment::binary().display(),
         env.root().display()
     );
-    for leave in ["q", "C-c"] {
+    for (socket, leave) in [("one", "q"), ("two", "C-c")] {
+        let tmux = |arguments: &[&str]| tmux(socket, arguments);
         tmux(&[
             "-f",
             "/dev/null",

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::config::ConfigFile;
+use crate::config::{ConfigFile, effective, values_of};
 use crate::error::{Error, Result};
 
 /// The key in a container's config.
@@ -36,20 +36,27 @@ impl RestartPolicy {
     /// # Errors
     /// A line that is not understood, with its place.
     pub fn of(config: &ConfigFile) -> Result<RestartPolicy> {
-        let Some(line) = config.lines_of(&[KEY]).last() else {
+        let lines = values_of(effective(config)?, KEY);
+        let Some(line) = lines.last() else {
             return Ok(NEVER);
         };
-        parse(&line.value).ok_or_else(|| {
+        RestartPolicy::parse(&line.value).ok_or_else(|| {
             Error::user(format!(
-                "{}:{}: {KEY} = {} is not understood",
-                config.path().display(),
-                line.number,
+                "{}: {KEY} = {} is not understood",
+                line.place(),
                 line.value
             ))
             .with_hint(format!(
                 "write {KEY} = no, on-failure or always, perhaps with a limit: {KEY} = on-failure max 5 in 60"
             ))
         })
+    }
+}
+
+impl RestartPolicy {
+    /// Reads a value.
+    pub(crate) fn parse(value: &str) -> Option<RestartPolicy> {
+        parse(value)
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) fn make(place: &Place, size: Option<u64>) -> Result<RootPath> {
     if let Some(size) = size {
         Subvolume::new(&path).set_size_limit(size)?;
     }
-    Ok(RootPath::Btrfs(path))
+    Ok(RootPath::Dir(path))
 }
 
 /// Removes a subvolume; `false` where subvolumes inside stand against it.
@@ -93,7 +93,7 @@ impl Backend for Subvolume {
         };
         let source = File::open(&self.path).tried(what)?;
         btrfs::snapshot(source.as_fd(), parent.as_fd(), name).tried(what)?;
-        Ok(RootPath::Btrfs(path))
+        Ok(RootPath::Dir(path))
     }
 
     fn check(&self) -> Result<()> {

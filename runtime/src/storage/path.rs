@@ -3,7 +3,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use super::btrfs::Subvolume;
+use super::btrfs::{Subvolume, is_subvolume};
 use super::directory::Directory;
 use super::loop_image::LoopImage;
 use super::overlay::Overlay;
@@ -14,7 +14,7 @@ use crate::error::Result;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RootPath {
-    /// `dir:PATH`, or just a path.
+    /// `dir:PATH`, or just a path: a directory or a subvolume of btrfs.
     Dir(PathBuf),
     /// `overlay:LOWER[:LOWER…]:UPPER`, the topmost lower one first.
     Overlay {
@@ -23,7 +23,7 @@ pub enum RootPath {
         /// What differs; beside it is the working directory of overlayfs.
         upper: PathBuf,
     },
-    /// `btrfs:PATH`, a subvolume.
+    /// `btrfs:PATH`, a subvolume, as LXC writes it.
     Btrfs(PathBuf),
     /// `loop:PATH`, a file that holds a file system.
     Loop(PathBuf),
@@ -71,12 +71,20 @@ impl RootPath {
             .iter()
             .map(|path| path.display().to_string())
             .collect();
-        format!("{}:{}", self.kind(), paths.join(":"))
+        // A subvolume is a directory to LXC too, which shifts ids for `dir` only.
+        let kind = match self {
+            RootPath::Dir(_) => "dir",
+            RootPath::Overlay { .. } => "overlay",
+            RootPath::Btrfs(_) => "btrfs",
+            RootPath::Loop(_) => "loop",
+        };
+        format!("{kind}:{}", paths.join(":"))
     }
 
     /// Its kind.
     pub fn kind(&self) -> StorageKind {
         match self {
+            RootPath::Dir(path) if is_subvolume(path) => StorageKind::Btrfs,
             RootPath::Dir(_) => StorageKind::Dir,
             RootPath::Overlay { .. } => StorageKind::Overlay,
             RootPath::Btrfs(_) => StorageKind::Btrfs,
@@ -141,6 +149,7 @@ impl RootPath {
 
     pub(crate) fn backend(&self) -> Box<dyn Backend> {
         match self {
+            RootPath::Dir(path) if is_subvolume(path) => Box::new(Subvolume::new(path)),
             RootPath::Dir(path) => Box::new(Directory::new(path)),
             RootPath::Btrfs(path) => Box::new(Subvolume::new(path)),
             RootPath::Loop(path) => Box::new(LoopImage::new(path)),

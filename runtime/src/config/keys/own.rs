@@ -1,10 +1,26 @@
 //! Sampan's own keys, which LXC ignores.
 
-use super::Key;
+use super::{Key, value};
+use crate::monitor::policy::RestartPolicy;
 
 pub(super) const KEYS: &[Key] = &[
     noted("sampan.template", "the template it was made by"),
     noted("sampan.image", "the image it was made from"),
+    Key::new(
+        "sampan.rootfs.size",
+        "BYTES",
+        "the limit that its storage was made with; a copy gets the same",
+        |_, line| value::number::<u64>(line, 0).map(drop),
+    ),
+    Key::new(
+        "sampan.restart",
+        "no, on-failure or always, and perhaps max N in SECONDS",
+        "whether it is started again when its init has ended",
+        |_, line| match RestartPolicy::parse(&line.value) {
+            Some(_) => Ok(()),
+            None => Err(line.wrong("is not understood")),
+        },
+    ),
 ];
 
 /// What is noted down when a container is made, and shown.
