@@ -281,8 +281,13 @@ fn a_failed_start_names_the_step_and_leaves_nothing() {
         ("c", ("lxc.cgroup2.nonsense.max", "1"), "nonsense"),
         (
             "d",
-            ("lxc.hook.start", "/x"),
-            "lxc.hook.start is not supported",
+            ("lxc.hook.start", "/no/such/hook"),
+            "lxc.hook.start = /no/such/hook",
+        ),
+        (
+            "e",
+            ("lxc.sched.core", "1"),
+            "lxc.sched.core is not supported",
         ),
     ] {
         let container = place.make(name, &[line]);
