@@ -395,7 +395,7 @@ fn a_guest_that_cannot_hear_is_not_waited_for() {
     let begun = Instant::now();
     let ran = env.sampan(&["stop", "deaf"]).ok();
     assert!(
-        begun.elapsed() < Duration::from_secs(15),
+        begun.elapsed() < Duration::from_secs(20),
         "{:?}",
         begun.elapsed()
     );

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// How long after its start an init may not listen yet, and how long after the request it gets in
 /// any case.
-const BOOT: Duration = Duration::from_secs(5);
+const BOOT: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(1);
 
 /// A signal that init did not listen to when it was sent. The kernel dropped it, so it is sent again
