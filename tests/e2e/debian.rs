@@ -10,6 +10,20 @@ fn world() -> TestEnvironment {
     env
 }
 
+/// Stops a guest that must halt by itself; one that does not says how far it got.
+#[track_caller]
+fn halts(env: &TestEnvironment, name: &str) {
+    let ran = env.sampan(&["stop", name]).ok();
+    if ran.stderr.contains("killed") {
+        let console = env.sampan(&["logs", "-n", "40", name]).stdout;
+        let monitor = env.sampan(&["logs", "--monitor", "-n", "10", name]).stdout;
+        panic!(
+            "{}its console:\n{console}\nits monitor:\n{monitor}",
+            ran.stderr
+        );
+    }
+}
+
 fn systemd_guest_reaches_running(suite: &str) {
     let env = world();
     let suite_option = format!("suite={suite}");
@@ -92,15 +106,13 @@ fn systemd_guest_reaches_running(suite: &str) {
     );
 
     let begun = std::time::Instant::now();
-    let ran = env.sampan(&["stop", suite]).ok();
-    assert!(!ran.stderr.contains("killed"), "{}", ran.stderr);
+    halts(&env, suite);
     assert!(begun.elapsed() < Duration::from_secs(30));
     assert_eq!(env.state_of(suite), "stopped");
     // Asked before it can hear: it halts as soon as it can, not after a minute.
     env.sampan(&["start", suite]).ok();
     let begun = std::time::Instant::now();
-    let ran = env.sampan(&["stop", suite]).ok();
-    assert!(!ran.stderr.contains("killed"), "{}", ran.stderr);
+    halts(&env, suite);
     assert!(begun.elapsed() < Duration::from_secs(30));
     let logs = env.sampan(&["logs", suite]).ok();
     assert!(
