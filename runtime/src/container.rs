@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::cgroup::{Cgroup, LimitsInForce, Usage, migration};
+use crate::cgroup::{Cgroup, LimitsInForce, Usage};
 use crate::config::{ConfigFile, HookKind, Settings};
 use crate::containers::{Directories, lock_directory, lock_state, write_file};
 use crate::copy::size_limit;
@@ -103,17 +103,16 @@ pub struct Info {
 /// How to start.
 #[derive(Debug, Clone)]
 pub struct StartOptions {
-    /// The program that calls [`monitor_main`](crate::monitor_main); `/proc/self/exe` by default.
+    /// The program that calls [`monitor_main`](crate::monitor_main); by default `sampan-monitor`
+    /// beside this one.
     pub monitor_program: PathBuf,
-    /// Its arguments before those of the monitor; `["monitor"]` by default.
-    pub monitor_arguments: Vec<String>,
 }
 
 impl Default for StartOptions {
     fn default() -> StartOptions {
+        let here = std::env::current_exe().unwrap_or_default();
         StartOptions {
-            monitor_program: PathBuf::from("/proc/self/exe"),
-            monitor_arguments: vec!["monitor".to_owned()],
+            monitor_program: here.with_file_name("sampan-monitor"),
         }
     }
 }
@@ -350,12 +349,11 @@ impl Container {
             .mode(0o640)
             .open(self.log())
             .tried(|| format!("open {}", self.log().display()))?;
-        let foreground = leash.is_some();
         let (mut read, write) = io::pipe().tried(|| "open a pipe".to_owned())?;
         let program = options.monitor_program.display();
         let mut command = Command::new(&options.monitor_program);
         command
-            .args(&options.monitor_arguments)
+            .arg(crate::VERSION)
             .args([
                 &self.directories.state,
                 &self.directories.run,
@@ -369,14 +367,19 @@ impl Container {
             .stdin(leash.map_or_else(Stdio::null, Stdio::from))
             .stdout(write)
             .stderr(log);
-        migration::expect();
-        let mut child = command.spawn().tried(|| format!("execute {program}"))?;
+        let mut child = command.spawn().map_err(|e| {
+            let missing = e.kind() == io::ErrorKind::NotFound;
+            let error = Error::os(format!("could not execute {program}"), e);
+            if missing {
+                error.with_hint(
+                    "it belongs beside this program, and comes with it: install Sampan anew",
+                )
+            } else {
+                error
+            }
+        })?;
         // Our copy of the pipe's end is in there.
         drop(command);
-        if !foreground {
-            // It goes to the background at once; then this process has no child to care for.
-            child.wait().tried(|| "wait for the monitor".to_owned())?;
-        }
         let mut text = String::new();
         read.read_to_string(&mut text)
             .tried(|| "read the monitor's report".to_owned())?;

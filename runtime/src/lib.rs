@@ -39,6 +39,9 @@ mod subid;
 #[allow(unsafe_code, reason = "the one system-call module")]
 mod sys;
 
+/// This version of Sampan.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 pub use autostart::{Chosen, Order, Selection};
 pub use cgroup::{Limits, LimitsInForce, Usage};
 pub use claim::Claim;

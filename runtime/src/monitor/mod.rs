@@ -23,7 +23,7 @@ mod terminal;
 mod viewer;
 mod watch;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -41,15 +41,16 @@ use self::policy::Restarts;
 use self::protocol::{Killed, Report};
 use self::requests::Freezing;
 use self::terminal::Terminal;
+use crate::VERSION;
 use crate::cgroup::Cgroup;
 use crate::config::Settings;
 use crate::container::Container;
 use crate::containers::Directories;
-use crate::error::{Result, Tried};
+use crate::error::{Error, Result, Tried};
 use crate::events::Change;
 use crate::init::Execution;
 use crate::network::Connected;
-use crate::sys::spawn::{Running, detach};
+use crate::sys::spawn::Running;
 
 /// The last argument of a monitor that ends with its caller.
 pub(crate) const FOREGROUND: &str = "foreground";
@@ -64,7 +65,7 @@ pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         [first @ .., last] if last == FOREGROUND => (first, true),
         all => (all, false),
     };
-    let [state, run, log, name] = arguments else {
+    let [version, state, run, log, name] = arguments else {
         eprintln!("the monitor is started by `sampan start`, not by hand");
         return ExitCode::from(2);
     };
@@ -73,16 +74,17 @@ pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         run: PathBuf::from(run),
         log: PathBuf::from(log),
     };
-    let report = match own_session(foreground) {
+    let report = match own_session() {
         Ok(report) => report,
         Err(error) => {
             eprintln!("{}", error.chain());
             // Standard output is the pipe to the caller still.
-            let _ = serde_json::to_writer(std::io::stdout(), &Report::failure(&error));
+            let _ = send(std::io::stdout(), &Report::failure(&error));
             return ExitCode::FAILURE;
         }
     };
-    let result = name.to_string_lossy().parse().and_then(|name| {
+    let result = check_version(version).and_then(|()| {
+        let name = name.to_string_lossy().parse()?;
         let leash = foreground.then(Leash::take).transpose()?;
         Monitor::start(Container::new(directories, name), leash)
     });
@@ -97,7 +99,7 @@ pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     // Whoever asked may be gone; the container runs all the same.
-    let _ = serde_json::to_writer(&report, &answer);
+    let _ = send(&report, &answer);
     drop(report);
     let Some(monitor) = monitor else {
         return ExitCode::FAILURE;
@@ -111,15 +113,28 @@ pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Leaves the caller's session, and its process unless it is the caller's foreground; returns the
-/// pipe that was standard output.
-fn own_session(foreground: bool) -> Result<File> {
-    let what = || "go to the background".to_owned();
-    if foreground {
-        nix::unistd::setsid().tried(what)?;
-    } else {
-        detach().tried(what)?;
+/// In one piece: the caller need not wake up for each word of it.
+fn send(mut to: impl Write, report: &Report) -> std::io::Result<()> {
+    to.write_all(&serde_json::to_vec(report)?)
+}
+
+/// An update replaces two files, not in one moment.
+fn check_version(callers: &OsStr) -> Result<()> {
+    if callers == VERSION {
+        return Ok(());
     }
+    Err(Error::environment(format!(
+        "sampan-monitor is of version {VERSION}, and was started by version {}",
+        callers.display()
+    ))
+    .with_hint("try again when the update is complete, or install Sampan anew"))
+}
+
+/// Leaves the caller's session; returns the pipe that was standard output. It stays the caller's
+/// child, which takes no second fork: init inherits it soon.
+fn own_session() -> Result<File> {
+    let what = || "go to the background".to_owned();
+    nix::unistd::setsid().tried(what)?;
     let _ = std::io::stdout().flush();
     let report = std::io::stdout().as_fd().try_clone_to_owned().tried(what)?;
     let null = File::options().write(true).open("/dev/null").tried(what)?;

@@ -26,9 +26,9 @@ use crate::run_directory::RunDirectory;
 use crate::sys::pidfd;
 use crate::sys::spawn::Running;
 
-/// How long an init is watched that may die at once. It gets a turn on the processor, and a start
-/// does not get slower by it than what is measured.
-const OBSERVATION: Duration = Duration::ZERO;
+/// How long an init is watched that may die at once: a program that is not whole (no loader for it, no
+/// library) needs less.
+const OBSERVATION: Duration = Duration::from_micros(300);
 
 /// Everything but an init.
 struct Prepared {
@@ -163,7 +163,7 @@ impl Prepared {
         let started = boot::boot(
             container,
             &self.settings,
-            &self.cgroup,
+            (&self.cgroup, &self.settings.cgroup),
             &self.console,
             &self.ttys,
             self.execution.as_ref(),

@@ -92,6 +92,7 @@ fn execute(step: &Step, slots: &mut [RawFd; SLOTS], plan: &Plan) -> Outcome {
     // live across the call; sizes are those of the objects passed.
     unsafe {
         match step {
+            Step::EnterCgroup(tasks) => enter_cgroup(*tasks),
             Step::WaitForGo => wait_for_go(plan.go_child.as_raw_fd(), slots),
             Step::PrivateMounts => done(libc::mount(
                 null(),
@@ -505,6 +506,11 @@ fn open_at(path: &CStr, flags: c_int) -> Result<RawFd, i32> {
         )
     })
     .map(|fd| fd as RawFd)
+}
+
+fn enter_cgroup(tasks: RawFd) -> Outcome {
+    // SAFETY: an open descriptor, and a static string with its length.
+    call(unsafe { libc::write(tasks, c"0".as_ptr().cast(), 1) } as c_long).map(drop)
 }
 
 fn wait_for_go(socket: RawFd, slots: &mut [RawFd; SLOTS]) -> Outcome {
