@@ -4,6 +4,7 @@
 //! starts init, copies the console to a log, answers on the control socket, starts again when the
 //! guest reboots, and tidies up when it ends. Init dies with it.
 
+mod allowance;
 mod boot;
 pub(crate) mod client;
 mod control;
