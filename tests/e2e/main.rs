@@ -38,6 +38,7 @@ mod resources;
 mod run;
 mod snapshot;
 mod storage;
+mod sweep;
 mod templates;
 mod tour;
 mod trust;
