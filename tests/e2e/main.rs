@@ -7,6 +7,7 @@
 mod archives;
 mod attacks;
 mod autostart;
+mod clock;
 mod config;
 mod console;
 mod containers;

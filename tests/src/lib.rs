@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod clock;
 pub mod elf;
 mod environment;
 mod guest;
@@ -19,6 +20,7 @@ mod tree;
 mod watcher;
 mod world;
 
+pub use clock::Clock;
 pub use environment::TestEnvironment;
 pub use lxc::Lxc;
 pub use machine::{processes, processes_below};

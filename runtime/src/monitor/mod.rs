@@ -13,6 +13,7 @@ mod hooking;
 mod last_words;
 pub(crate) mod leash;
 mod log;
+mod moment;
 mod own;
 pub(crate) mod policy;
 pub(crate) mod protocol;
@@ -38,6 +39,7 @@ use self::boot::Booted;
 use self::control::Control;
 use self::halt::Unheard;
 use self::leash::Leash;
+use self::moment::Moment;
 use self::policy::Restarts;
 use self::protocol::{Killed, Report};
 use self::requests::Freezing;
@@ -139,8 +141,8 @@ struct Monitor {
     /// `None` between two starts.
     init: Option<Running>,
     network: Connected,
-    /// Of this init: in seconds since 1970, and by a clock that nobody sets.
-    started_at: u64,
+    /// Of this init: for people, and for what is waited for.
+    started_at: Moment,
     booted_at: Instant,
     restarts: Restarts,
     stopping: bool,
@@ -163,7 +165,7 @@ struct Monitor {
 impl Monitor {
     /// A new init runs.
     fn begin(&mut self, booted: Booted) {
-        self.started_at = now();
+        self.started_at = Moment::now();
         self.booted_at = Instant::now();
         let init_pid = booted.running.pid;
         self.network = booted.network;
