@@ -625,9 +625,9 @@ impl Container {
     /// What can be known before anything is tried.
     pub(crate) fn check_startable(&self) -> Result<()> {
         let config = self.config()?;
-        Settings::of(&config)?;
+        let settings = Settings::of(&config)?;
         RestartPolicy::of(&config)?;
-        Ok(())
+        self.must_lie_under_nobody(&settings.root)
     }
 
     /// One start, destruction, sweep or edit at a time.

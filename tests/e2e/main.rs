@@ -7,6 +7,7 @@
 mod archives;
 mod attacks;
 mod autostart;
+mod clock;
 mod config;
 mod console;
 mod containers;
@@ -38,6 +39,7 @@ mod resources;
 mod run;
 mod snapshot;
 mod storage;
+mod sweep;
 mod templates;
 mod tour;
 mod trust;

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod clock;
 pub mod elf;
 mod environment;
 mod guest;
@@ -13,10 +14,13 @@ mod mirror;
 mod network;
 mod process;
 mod server;
+mod sweep;
 mod terminal;
 mod tree;
 mod watcher;
+mod world;
 
+pub use clock::Clock;
 pub use environment::TestEnvironment;
 pub use lxc::Lxc;
 pub use machine::{processes, processes_below};
@@ -24,6 +28,7 @@ pub use mirror::{CachingMirror, apt_mirror};
 pub use network::HostNetwork;
 pub use process::{Background, Ran, deadline_of, wait_until};
 pub use server::Server;
+pub use sweep::sweep;
 pub use terminal::Terminal;
 pub use tree::Tree;
 pub use watcher::Watcher;

@@ -4,6 +4,7 @@
 //! starts init, copies the console to a log, answers on the control socket, starts again when the
 //! guest reboots, and tidies up when it ends. Init dies with it.
 
+mod allowance;
 mod boot;
 pub(crate) mod client;
 mod control;
@@ -12,6 +13,7 @@ mod hooking;
 mod last_words;
 pub(crate) mod leash;
 mod log;
+mod moment;
 mod own;
 pub(crate) mod policy;
 pub(crate) mod protocol;
@@ -37,6 +39,7 @@ use self::boot::Booted;
 use self::control::Control;
 use self::halt::Unheard;
 use self::leash::Leash;
+use self::moment::Moment;
 use self::policy::Restarts;
 use self::protocol::{Killed, Report};
 use self::requests::Freezing;
@@ -153,8 +156,8 @@ struct Monitor {
     /// `None` between two starts.
     init: Option<Running>,
     network: Connected,
-    /// Of this init: in seconds since 1970, and by a clock that nobody sets.
-    started_at: u64,
+    /// Of this init: for people, and for what is waited for.
+    started_at: Moment,
     booted_at: Instant,
     restarts: Restarts,
     stopping: bool,
@@ -177,7 +180,7 @@ struct Monitor {
 impl Monitor {
     /// A new init runs.
     fn begin(&mut self, booted: Booted) {
-        self.started_at = now();
+        self.started_at = Moment::now();
         self.booted_at = Instant::now();
         let init_pid = booted.running.pid;
         self.network = booted.network;
