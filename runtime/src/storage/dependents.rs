@@ -95,6 +95,10 @@ fn builds_on(directory: &Path, path: &Path) -> bool {
     let Ok(text) = fs::read_to_string(&file) else {
         return false;
     };
+    // Each start looks at every config of the machine: most need not be parsed for that.
+    if !text.contains("overlay") {
+        return false;
+    }
     // All lines, not only the last: what is wrongly taken for needed is kept, not lost.
     ConfigFile::parse(&file, &text)
         .lines_of(&["lxc.rootfs.path", "lxc.rootfs"])
