@@ -63,7 +63,7 @@ const ABSENT: [Operation; 3] = [
     },
 ];
 
-const STOPPED: [Operation; 5] = [
+const STOPPED: [Operation; 6] = [
     Operation {
         name: "start",
         arguments: |name| words(&["start", name]),
@@ -77,6 +77,11 @@ const STOPPED: [Operation; 5] = [
     Operation {
         name: "copy",
         arguments: |name| words(&["copy", name, &format!("{name}copy")]),
+        victims: &[Victim::Command],
+    },
+    Operation {
+        name: "copy that shares",
+        arguments: |name| words(&["copy", "--snapshot", name, &format!("{name}copy")]),
         victims: &[Victim::Command],
     },
     Operation {
@@ -245,11 +250,20 @@ impl Subject<'_> {
             (create, _) if create.starts_with("create") => &["absent", "stopped"],
             ("start", _) => &["stopped", "running"],
             ("destroy", _) => &["absent", &before, "stopped"],
-            ("copy" | "snapshot" | "restore", _) => &["stopped"],
+            ("copy" | "copy that shares" | "snapshot" | "restore", _) => &["stopped"],
             ("exec" | "ls", Victim::Command) => &["running"],
             _ => &["running", "stopped"],
         };
         self.must(allowed.contains(&after.as_str()), "the state is possible");
+        if operation.name.starts_with("copy") {
+            // Before the next start: what lies under others does not start.
+            let copy = format!("{}copy", self.name);
+            let told = self.env.state_of(&copy);
+            self.must(matches!(told.as_str(), "absent" | "stopped"), &told);
+            if told == "stopped" {
+                self.next(&["destroy", &copy]);
+            }
+        }
         match after.as_str() {
             "running" => self.check_running(victim),
             _ => self.check_at_rest(&after),
@@ -262,14 +276,6 @@ impl Subject<'_> {
             if self.env.state_of(&name) == "stopped" && listed.stdout.contains("kept") {
                 self.next(&["snapshot", "restore", &name, "kept"]);
                 self.check_files();
-            }
-        }
-        if operation.name == "copy" {
-            let copy = format!("{}copy", self.name);
-            let told = self.env.state_of(&copy);
-            self.must(matches!(told.as_str(), "absent" | "stopped"), &told);
-            if told == "stopped" {
-                self.next(&["destroy", &copy]);
             }
         }
         hit
