@@ -9,6 +9,7 @@
 mod address;
 mod link;
 mod netlink;
+pub mod uplink;
 
 use std::fs::File;
 use std::io;
