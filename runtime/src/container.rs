@@ -13,7 +13,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::cgroup::{Cgroup, LimitsInForce, Usage, migration};
 use crate::config::{ConfigFile, HookKind, Settings};
-use crate::containers::{Directories, lock_directory, lock_state, write_file};
+use crate::containers::{Containers, Directories, lock_directory, lock_state, write_file};
 use crate::copy::size_limit;
 use crate::error::{Error, ErrorKind, Reason, Result, Tried};
 use crate::events::Change;
@@ -23,6 +23,7 @@ use crate::monitor::client::{Client, Stopped};
 use crate::monitor::policy::RestartPolicy;
 use crate::monitor::protocol::{Report, Status};
 use crate::name::ContainerName;
+use crate::network::managed::Networks;
 use crate::network::{self, Owner};
 use crate::rename;
 use crate::run_directory::RunDirectory;
@@ -310,7 +311,8 @@ impl Container {
         self.sweep_locked(&lock)?;
         rename::resume(self)?;
         // Said here rather than by the monitor, with the same words.
-        self.check_startable()?;
+        let settings = self.check_startable()?;
+        self.networks().ensure(&settings)?;
         let (report, mut monitor) = self.spawn_monitor(options, leash)?;
         match report {
             Report::Running { pid } => Ok((pid, monitor)),
@@ -460,6 +462,8 @@ impl Container {
         ));
         fs::rename(&from, &to).tried(|| format!("rename {}", from.display()))?;
         let _ = self.tell(Change::Destroyed);
+        // Its name leads nowhere; the next change of the network tells it as well.
+        let _ = self.networks().tell_services();
         drop(state);
         for log in self.logs() {
             let _ = fs::remove_file(log);
@@ -620,11 +624,16 @@ impl Container {
     }
 
     /// What can be known before anything is tried.
-    pub(crate) fn check_startable(&self) -> Result<()> {
+    pub(crate) fn check_startable(&self) -> Result<Settings> {
         let config = self.config()?;
-        Settings::of(&config)?;
+        let settings = Settings::of(&config)?;
         RestartPolicy::of(&config)?;
-        Ok(())
+        Ok(settings)
+    }
+
+    /// The networks that it may be in.
+    pub(crate) fn networks(&self) -> Networks {
+        Containers::new(self.directories.clone()).networks()
     }
 
     /// One start, destruction, sweep or edit at a time.

@@ -20,6 +20,8 @@ pub(crate) struct Link {
     /// `veth`, `bridge`, …; empty for hardware.
     pub(crate) kind: String,
     pub(crate) alias: Option<String>,
+    pub(crate) group: u32,
+    pub(crate) up: bool,
 }
 
 /// What stands above another interface of the host and is given to a container.
@@ -115,6 +117,33 @@ pub(crate) fn create_veth(netlink: &mut Netlink, veth: &Veth<'_>) -> io::Result<
     ready
 }
 
+/// Makes a bridge and brings it up. Its hardware address does not change with its ports. It is of
+/// the group from its first moment on, and says whose it is soon after.
+pub(crate) fn create_bridge(
+    netlink: &mut Netlink,
+    name: &str,
+    address: [u8; 6],
+    group: u32,
+) -> io::Result<()> {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::Address(address.to_vec()),
+        LinkAttribute::Group(group),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+    ];
+    netlink.create(RouteNetlinkMessage::NewLink(message))
+}
+
+/// Says whose an interface is.
+pub(crate) fn describe(netlink: &mut Netlink, index: u32, alias: &str) -> io::Result<()> {
+    let mut message = of(index);
+    message
+        .attributes
+        .push(LinkAttribute::IfAlias(alias.to_owned()));
+    netlink.change(RouteNetlinkMessage::SetLink(message))
+}
+
 /// Makes an interface above `lower`, in the container.
 pub(crate) fn create_above(
     netlink: &mut Netlink,
@@ -182,11 +211,13 @@ fn up(mut message: LinkMessage) -> LinkMessage {
 fn read(message: &LinkMessage) -> Link {
     let mut link = Link {
         index: message.header.index,
+        up: message.header.flags.contains(LinkFlags::Up),
         ..Link::default()
     };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::Group(group) => link.group = *group,
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {
