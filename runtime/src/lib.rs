@@ -58,6 +58,7 @@ pub use monitor::client::Stopped;
 pub use monitor::monitor_main;
 pub use monitor::policy::RestartPolicy;
 pub use name::ContainerName;
+pub use network::service;
 pub use new_container::NewContainer;
 pub use resources::{LimitChange, Rates, SetIn, SetResult};
 pub use snapshot::Snapshot;

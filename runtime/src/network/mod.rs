@@ -9,6 +9,7 @@
 mod address;
 mod link;
 mod netlink;
+pub mod service;
 
 use std::fs::File;
 use std::io;
