@@ -23,8 +23,13 @@ fn main() -> std::process::ExitCode {
     // What `sampan start` executes for each container. Not a command among the others: describing
     // all of these to the parser takes a start's time, and memory for as long as a container runs.
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == "monitor") {
-        return sampan_runtime::monitor_main(arguments);
+    match arguments.next() {
+        Some(first) if first == "monitor" => return sampan_runtime::monitor_main(arguments),
+        // As small, and as long in the machine.
+        Some(first) if first == "network-service" => {
+            return sampan_runtime::service::main(arguments);
+        }
+        _ => {}
     }
     commands::main()
 }

@@ -113,7 +113,7 @@ pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Leaves the caller's session, and its process unless it is the caller's foreground; returns the
 /// pipe that was standard output.
-fn own_session(foreground: bool) -> Result<File> {
+pub(crate) fn own_session(foreground: bool) -> Result<File> {
     let what = || "go to the background".to_owned();
     if foreground {
         nix::unistd::setsid().tried(what)?;

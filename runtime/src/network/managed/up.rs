@@ -186,9 +186,7 @@ impl Networks {
             .mode(0o700)
             .create(&directory)
             .tried(|| format!("create {}", directory.display()))?;
-        // Nobody serves yet.
-        let _ = service::ensure(&directory, &network.link, &self.table(network)?);
-        Ok(())
+        service::ensure(&directory, &network.link, &self.table(network)?)
     }
 
     /// Tells the services of all networks who is in them, after something has changed. The caller
