@@ -4,7 +4,7 @@ use std::{cell::Cell, path::PathBuf, sync::Arc};
 
 use sampan_plugins::{Cancellation, Downloader, ImageStore, Memory, Session, Template, Templates};
 
-use sampan_runtime::{Container, Containers};
+use sampan_runtime::{Container, Containers, Networks};
 
 use crate::{
     arguments::Global,
@@ -47,6 +47,11 @@ impl Context {
             log: self.directories.log.clone(),
         })
         .reserving_ids_in(&self.directories.etc)
+    }
+
+    /// The networks.
+    pub fn networks(&self) -> Networks {
+        self.containers().networks()
     }
 
     /// The container of this name.

@@ -11,7 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::cgroup::{Cgroup, LimitsInForce, Usage};
 use crate::config::{ConfigFile, Settings};
-use crate::containers::{Directories, lock_directory, write_file};
+use crate::containers::{Containers, Directories, lock_directory, write_file};
 use crate::copy::size_limit;
 use crate::error::{Error, ErrorKind, Reason, Result, Tried};
 use crate::events::Change;
@@ -19,6 +19,7 @@ use crate::exit::Exit;
 use crate::monitor::client::{Client, Stopped};
 use crate::monitor::protocol::Status;
 use crate::name::ContainerName;
+use crate::network::managed::Networks;
 use crate::network::{self, Owner};
 use crate::rename;
 use crate::run_directory::RunDirectory;
@@ -398,6 +399,11 @@ impl Container {
             let _ = self.tell(Change::Stopped { exit });
         }
         Ok(())
+    }
+
+    /// The networks that it may be in.
+    pub(crate) fn networks(&self) -> Networks {
+        Containers::new(self.directories.clone()).networks()
     }
 
     /// One start, destruction, sweep or edit at a time.

@@ -84,7 +84,8 @@ impl Containers {
             copy_files(&original.directory, &place.directory)?;
             Ok(root)
         })?;
-        let config = config_of_copy(original, &new, &self.directories().state)?;
+        let mut config = config_of_copy(original, &new, &self.directories().state)?;
+        self.networks().rejoin(&new, &mut config)?;
         let file = new.dir().join("config");
         replace_file(&file, &config.to_string(), Durability::ProcessCrash)?;
         self.handle(name.clone()).run_hooks(

@@ -68,6 +68,8 @@ impl Container {
         ));
         fs::rename(&from, &to).tried(|| format!("rename {}", from.display()))?;
         let _ = self.tell(Change::Destroyed);
+        // Its name leads nowhere; the next change of the network tells it as well.
+        let _ = self.networks().tell_services();
         drop(state);
         for log in self.logs() {
             let _ = fs::remove_file(log);

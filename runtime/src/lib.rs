@@ -63,6 +63,11 @@ pub use monitor::client::Stopped;
 pub use monitor::monitor_main;
 pub use monitor::policy::RestartPolicy;
 pub use name::ContainerName;
+pub use network::managed::{
+    DEFAULT as DEFAULT_NETWORK, Definition as NetworkDefinition, Forward, Forwarded,
+    Kind as NetworkKind, NetworkInfo, Networks, Protocol,
+};
+pub use network::service;
 pub use network::uplink::{Form, Uplink};
 pub use new_container::NewContainer;
 pub use resources::{LimitChange, Rates, SetIn, SetResult};

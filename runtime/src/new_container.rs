@@ -202,8 +202,9 @@ impl NewContainer {
             .sync_all()
             .tried(|| format!("sync {}", state.display()))?;
         let container = self.containers.handle(self.name.clone());
-        // It exists, whoever hears of it.
+        // It exists, whoever hears of it, and finds it by its name.
         let _ = container.tell(Change::Created);
+        let _ = self.containers.networks().tell_services();
         Ok(container)
     }
 }

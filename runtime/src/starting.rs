@@ -60,7 +60,8 @@ impl Container {
         self.sweep_locked(&lock)?;
         rename::resume(self)?;
         // Said here rather than by the monitor, with the same words.
-        self.check_startable()?;
+        let settings = self.check_startable()?;
+        self.networks().ensure(&settings)?;
         let (report, mut monitor) = self.spawn_monitor(options, leash)?;
         match report {
             Report::Running { pid } => Ok((pid, monitor)),
@@ -148,10 +149,11 @@ impl Container {
     }
 
     /// What can be known before anything is tried.
-    pub(crate) fn check_startable(&self) -> Result<()> {
+    pub(crate) fn check_startable(&self) -> Result<Settings> {
         let config = self.config()?;
         let settings = Settings::of(&config)?;
         RestartPolicy::of(&config)?;
-        self.must_lie_under_nobody(&settings.root)
+        self.must_lie_under_nobody(&settings.root)?;
+        Ok(settings)
     }
 }

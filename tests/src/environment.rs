@@ -41,6 +41,7 @@ impl TestEnvironment {
         let world = World::new();
         let root = world.path().join("root");
         std::fs::create_dir(&root).expect("a directory in it");
+        without_network(&root);
         Self {
             world: Some(world),
             root,
@@ -85,6 +86,7 @@ impl TestEnvironment {
         env.root = disk.join("root");
         env.disk = Some(disk);
         std::fs::create_dir(&env.root).expect("a directory in it");
+        without_network(&env.root);
         env
     }
 
@@ -256,6 +258,15 @@ impl Drop for TestEnvironment {
             panic!("the test left something behind:\n{}", problems.join("\n"));
         }
     }
+}
+
+/// No test touches the machine's own network, unless it asks for one in a namespace that plays the
+/// host.
+fn without_network(root: &Path) {
+    let etc = root.join("etc");
+    std::fs::create_dir_all(&etc)
+        .and_then(|()| std::fs::write(etc.join("sampan.conf"), "network = none\n"))
+        .expect("a directory for settings");
 }
 
 /// The workspace's target directory.

@@ -135,7 +135,7 @@ fn check_version(callers: &OsStr) -> Result<()> {
 
 /// Leaves the caller's session; returns the pipe that was standard output. It stays the caller's
 /// child, which takes no second fork: init inherits it soon.
-fn own_session() -> Result<File> {
+pub(crate) fn own_session() -> Result<File> {
     let what = || "go to the background".to_owned();
     nix::unistd::setsid().tried(what)?;
     let _ = std::io::stdout().flush();

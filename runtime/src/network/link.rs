@@ -5,8 +5,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoBridge, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVeth, InfoVlan, IpVlanMode,
-    LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
+    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVeth, InfoVlan, IpVlanMode, LinkAttribute,
+    LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
 };
 use nix::errno::Errno;
 
@@ -24,6 +24,8 @@ pub(crate) struct Link {
     pub(crate) address: Option<[u8; 6]>,
     /// The index of what it is a port of.
     pub(crate) controller: Option<u32>,
+    pub(crate) group: u32,
+    pub(crate) up: bool,
 }
 
 /// What stands above another interface of the host and is given to a container.
@@ -119,6 +121,33 @@ pub(crate) fn create_veth(netlink: &mut Netlink, veth: &Veth<'_>) -> io::Result<
     ready
 }
 
+/// Makes a bridge and brings it up. Its hardware address does not change with its ports. It is of
+/// the group from its first moment on, and says whose it is soon after.
+pub(crate) fn create_bridge(
+    netlink: &mut Netlink,
+    name: &str,
+    address: [u8; 6],
+    group: u32,
+) -> io::Result<()> {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::Address(address.to_vec()),
+        LinkAttribute::Group(group),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+    ];
+    netlink.create(RouteNetlinkMessage::NewLink(message))
+}
+
+/// Says whose an interface is.
+pub(crate) fn describe(netlink: &mut Netlink, index: u32, alias: &str) -> io::Result<()> {
+    let mut message = of(index);
+    message
+        .attributes
+        .push(LinkAttribute::IfAlias(alias.to_owned()));
+    netlink.change(RouteNetlinkMessage::SetLink(message))
+}
+
 /// Makes an interface above `lower`, in the container.
 pub(crate) fn create_above(
     netlink: &mut Netlink,
@@ -156,8 +185,8 @@ pub(crate) fn give(netlink: &mut Netlink, index: u32, guest: &Guest<'_>) -> io::
     netlink.change(RouteNetlinkMessage::SetLink(message))
 }
 
-/// Makes a bridge that is up, and returns its index.
-pub(crate) fn create_bridge(
+/// Makes a bridge that is up, with the address and MTU of its first port to be; returns its index.
+pub(crate) fn create_bridge_over(
     netlink: &mut Netlink,
     name: &str,
     address: Option<[u8; 6]>,
@@ -167,11 +196,7 @@ pub(crate) fn create_bridge(
     message.attributes = vec![
         LinkAttribute::IfName(name.to_owned()),
         LinkAttribute::Mtu(mtu),
-        LinkAttribute::LinkInfo(vec![
-            LinkInfo::Kind(InfoKind::Bridge),
-            // No port shall wait until it is sure that there is no loop.
-            LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::ForwardDelay(0)])),
-        ]),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
     ];
     message
         .attributes
@@ -252,11 +277,13 @@ fn up(mut message: LinkMessage) -> LinkMessage {
 fn read(message: &LinkMessage) -> Link {
     let mut link = Link {
         index: message.header.index,
+        up: message.header.flags.contains(LinkFlags::Up),
         ..Link::default()
     };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::Group(group) => link.group = *group,
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
             LinkAttribute::Address(bytes) => link.address = bytes.as_slice().try_into().ok(),
             LinkAttribute::Controller(index) => link.controller = Some(*index),

@@ -8,7 +8,10 @@
 
 mod address;
 mod link;
+pub(crate) mod managed;
 mod netlink;
+mod nft;
+pub mod service;
 pub mod uplink;
 
 use std::fs::File;
@@ -25,12 +28,16 @@ use crate::config::{Gateway, IpvlanMode, MacvlanMode, Network, NetworkKind};
 use crate::error::{Error, Result, Tried};
 use crate::idmap;
 
+use self::managed::{Definition, Forward, Port};
+
 /// What the host's end of a veth says about itself (`ip link`).
 const ALIAS: &str = "sampan container";
 
 /// The networks that a container has on the host's side.
 #[derive(Debug, Default)]
 pub(crate) struct Connected {
+    /// What is known of it in the networks of Sampan's own.
+    ports: Vec<Port>,
     /// Host ends of veths.
     veths: Vec<String>,
     /// Interfaces of the host that the container was given: their names inside and on the host.
@@ -78,11 +85,17 @@ impl Owner<'_> {
     }
 }
 
-/// Connects the process `pid`, which has a fresh network namespace.
+/// Connects the process `pid`, which has a fresh network namespace; `forwards` lead to its first
+/// place behind the host's address.
 ///
 /// # Errors
 /// The network, by its number, and what of it failed. Nothing is left then.
-pub(crate) fn connect(owner: Owner<'_>, networks: &[Network], pid: i32) -> Result<Connected> {
+pub(crate) fn connect(
+    owner: Owner<'_>,
+    networks: &[Network],
+    forwards: &[Forward],
+    pid: i32,
+) -> Result<Connected> {
     let mut connected = Connected::default();
     if networks.iter().all(|n| n.kind == NetworkKind::Empty) {
         return Ok(connected);
@@ -91,10 +104,22 @@ pub(crate) fn connect(owner: Owner<'_>, networks: &[Network], pid: i32) -> Resul
     let what = || "open a netlink socket".to_owned();
     let mut host = Netlink::here().tried(what)?;
     let mut inside = Netlink::inside(namespace.as_fd()).tried(what)?;
+    let mut forwards = Some(forwards);
     for network in networks {
+        let managed = match (network.kind, network.link.as_deref()) {
+            (NetworkKind::Veth, Some(link)) => managed::of_link(owner.state, link)?,
+            _ => None,
+        };
+        let nat =
+            |own: &Definition| own.kind == managed::Kind::Nat && !network.addresses.is_empty();
         let one = One {
             owner,
             network,
+            forwards: match managed.as_ref().is_some_and(nat) {
+                true => forwards.take().unwrap_or_default(),
+                false => &[],
+            },
+            managed,
             namespace: &namespace,
         };
         one.connect(&mut host, &mut inside, &mut connected)
@@ -116,6 +141,11 @@ impl Connected {
     /// which it returns as sentences.
     fn disconnect(&self) -> Vec<String> {
         let mut failures = Vec::new();
+        for port in &self.ports {
+            if let Err(error) = port.remove() {
+                failures.push(format!("remove the rules of {}: {error}", port.interface));
+            }
+        }
         if self.veths.is_empty() && self.given.is_empty() {
             return failures;
         }
@@ -176,6 +206,14 @@ pub(crate) fn sweep(owner: Owner<'_>, networks: &[Network]) -> Result<()> {
     for name in names {
         remove_if_ours(&mut host, &name, &owner.alias())?;
     }
+    for network in networks.iter().filter(|n| n.kind == NetworkKind::Veth) {
+        let link = network.link.as_deref().unwrap_or_default();
+        if let Some(managed) = managed::of_link(owner.state, link)? {
+            let port = managed::port_of(owner, network, &managed);
+            let what = || format!("remove the rules of {}", port.interface);
+            port.remove().tried(what)?;
+        }
+    }
     Ok(())
 }
 
@@ -211,6 +249,9 @@ fn namespace_of(pid: i32) -> Result<OwnedFd> {
 struct One<'a> {
     owner: Owner<'a>,
     network: &'a Network,
+    /// The network of Sampan's own that it is.
+    managed: Option<Definition>,
+    forwards: &'a [Forward],
     namespace: &'a OwnedFd,
 }
 
@@ -234,14 +275,20 @@ impl One<'_> {
         let guest = Guest {
             name: network.name.as_deref().unwrap_or(&usual),
             namespace: self.namespace.as_fd(),
-            address: network
-                .hardware
-                .map(|address| address.filled(self.owner.number(network.number))),
+            address: match &self.managed {
+                Some(_) => Some(managed::hardware(self.owner, network)),
+                None => network
+                    .hardware
+                    .map(|address| address.filled(self.owner.number(network.number))),
+            },
             mtu: network.mtu,
         };
         let name = guest.name;
         match (network.kind, &below) {
-            (NetworkKind::Veth, bridge) => self.veth(host, bridge.as_ref(), guest, connected)?,
+            (NetworkKind::Veth, bridge) => {
+                self.port(connected)?;
+                self.veth(host, bridge.as_ref(), guest, connected)?;
+            }
             (NetworkKind::Macvlan, Some(link)) => {
                 let kind = Above::Macvlan(match network.macvlan {
                     MacvlanMode::Private => MacVlanMode::Private,
@@ -289,6 +336,19 @@ impl One<'_> {
             _ => return Err(Error::internal("a network without its link")),
         }
         self.address(host, inside, name)
+    }
+
+    /// Holds it to its own addresses, before its end of the bridge is there.
+    fn port(&self, connected: &mut Connected) -> Result<()> {
+        let Some(managed) = &self.managed else {
+            return Ok(());
+        };
+        let _held = managed::hold(self.owner.state)?;
+        let mut port = managed::port_of(self.owner, self.network, managed);
+        port.forwards = self.forwards.to_vec();
+        port.make()?;
+        connected.ports.push(port);
+        Ok(())
     }
 
     fn link(&self, host: &mut Netlink, name: &str) -> Result<link::Link> {

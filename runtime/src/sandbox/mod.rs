@@ -55,6 +55,8 @@ pub struct Sandbox {
     pub ids: IdRange,
     /// Limits of everything inside together.
     pub limits: Limits,
+    /// Whether it has the caller's network rather than none, without power over it.
+    pub(crate) network: bool,
 }
 
 impl Sandbox {
@@ -74,6 +76,7 @@ impl Sandbox {
                 memory: None,
                 processes: can_limit("pids").then_some(PROCESSES),
             },
+            network: false,
         }
     }
 
@@ -114,12 +117,14 @@ impl Sandbox {
     }
 
     fn start(self) -> Result<(Running, Option<SandboxCgroup>)> {
-        let namespaces = libc::CLONE_NEWUSER
+        let mut namespaces = libc::CLONE_NEWUSER
             | libc::CLONE_NEWNS
             | libc::CLONE_NEWPID
             | libc::CLONE_NEWIPC
-            | libc::CLONE_NEWUTS
-            | libc::CLONE_NEWNET;
+            | libc::CLONE_NEWUTS;
+        if !self.network {
+            namespaces |= libc::CLONE_NEWNET;
+        }
         let cgroup = match SandboxCgroup::new(&self.limits) {
             // Without cgroups there is still the pid namespace, with which everything ends.
             Err(_) if self.limits.is_empty() => None,

@@ -220,7 +220,7 @@ impl Uplink {
     }
 
     fn make_bridge(&self, netlink: &mut Netlink, port: &link::Link) -> Result<u32> {
-        link::create_bridge(netlink, &self.bridge, port.address, port.mtu)
+        link::create_bridge_over(netlink, &self.bridge, port.address, port.mtu)
             .tried(|| format!("make the bridge {}", self.bridge))
     }
 }
