@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+pub mod comparison;
 pub mod elf;
 mod environment;
 mod guest;
