@@ -28,7 +28,8 @@ impl HostNetwork {
 
     /// The same command, run in this namespace.
     pub fn enter(&self, command: &Command) -> Command {
-        let mut entered = Command::new("nsenter");
+        // By its path: the command may have another PATH.
+        let mut entered = Command::new("/usr/bin/nsenter");
         entered
             .arg(format!("--net=/run/netns/{}", self.name))
             .arg("--")

@@ -6,26 +6,62 @@
 mod questions;
 mod world;
 
-use std::{process::Command, time::Instant};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command, time::Instant};
 
 use sampan_tests::{
+    HostNetwork,
     comparison::{Goal, Row, Unit, report},
     measure::seconds,
 };
-use world::{Peer, World};
+use world::{Peer, World, sampan};
+
+/// The first argument of this program in the namespaces that play the host.
+const INSIDE: &str = "inside";
+
+/// sysfs shows the interfaces of the namespace in which it was mounted, and LXC looks there.
+const ENTER: &str = "mount --rbind /sys/fs/cgroup \"$1\" && mount -t sysfs sysfs /sys && \
+    mount --move \"$1\" /sys/fs/cgroup && shift && exec \"$@\"";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [word, rest @ ..] = &arguments[..]
-        && word == questions::WORD
-    {
-        return questions::ask(rest);
+    match &arguments[..] {
+        [word, rest @ ..] if word == questions::WORD => questions::ask(rest),
+        [word, scratch, runs] if word == INSIDE => {
+            inside(Path::new(scratch), runs.parse().expect("a number of runs"));
+        }
+        [] => outside("5"),
+        [runs] => outside(runs),
+        _ => panic!("bench-network [RUNS]"),
     }
-    let runs: usize = arguments
-        .first()
-        .map_or(5, |word| word.parse().expect("a number of runs"));
+}
+
+/// Prepares what needs the machine's own network, and goes inside.
+fn outside(runs: &str) {
+    let host = HostNetwork::new();
+    let scratch = tempfile::Builder::new()
+        .prefix("sampan-bench-")
+        .tempdir_in("/var/tmp")
+        .expect("a scratch directory");
+    let scratch = scratch.path();
+    fs::set_permissions(scratch, fs::Permissions::from_mode(0o755)).expect("a mode");
+    run(sampan(scratch, &["image", "build", "-t", "busybox"]));
+    let aside = scratch.join("cgroup");
+    fs::create_dir(&aside).expect("a place to mount on");
+    let mut command = Command::new("/usr/bin/unshare");
+    command
+        .args(["--mount", "sh", "-c", ENTER, "sh"])
+        .arg(&aside)
+        .arg(std::env::current_exe().expect("this program"))
+        .arg(INSIDE)
+        .arg(scratch)
+        .arg(runs);
+    let status = host.enter(&command).status().expect("nsenter");
+    assert!(status.success(), "{status}");
+}
+
+fn inside(scratch: &Path, runs: usize) {
     let begun = Instant::now();
-    let world = World::new();
+    let world = World::new(scratch);
     eprintln!("prepared in {:.0} s", begun.elapsed().as_secs_f64());
     let mut rows = starts(&world, 2 * runs);
     rows.extend(streams(&world, runs));

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sampan_tests::{HostNetwork, apt_mirror, measure::target, wait_until};
+use sampan_tests::{measure::target, wait_until};
 
 use crate::{questions, run};
 
@@ -35,10 +35,9 @@ pub enum Peer {
     LxcDhcp,
 }
 
-/// Removed with everything in it.
+/// Both bridges, and containers of both.
 pub struct World {
-    host: HostNetwork,
-    scratch: tempfile::TempDir,
+    scratch: PathBuf,
     _dnsmasq: Killed,
 }
 
@@ -61,16 +60,18 @@ pub struct Pair<'a> {
 }
 
 impl World {
-    pub fn new() -> Self {
-        let host = HostNetwork::new();
-        host.ip("link add lxcbr0 type bridge");
-        host.ip(&format!("addr add {LXC_GATEWAY}/24 dev lxcbr0"));
-        host.ip("link set lxcbr0 up");
-        let scratch = tempfile::Builder::new()
-            .prefix("sampan-bench-")
-            .tempdir_in("/var/tmp")
-            .expect("a scratch directory");
-        let hosts = scratch.path().join("hosts");
+    /// In the namespace that this process is in.
+    pub fn new(scratch: &Path) -> Self {
+        for line in [
+            "link add lxcbr0 type bridge",
+            &format!("addr add {LXC_GATEWAY}/24 dev lxcbr0"),
+            "link set lxcbr0 up",
+        ] {
+            let mut ip = Command::new("ip");
+            ip.args(line.split(' '));
+            run(ip);
+        }
+        let hosts = scratch.join("hosts");
         fs::write(&hosts, "10.0.3.11 one0.lxc\n").expect("the names");
         let mut dnsmasq = Command::new("/usr/sbin/dnsmasq");
         dnsmasq
@@ -90,27 +91,24 @@ impl World {
             .args(["--dhcp-range=10.0.3.100,10.0.3.200", "--dhcp-authoritative"])
             .arg(format!(
                 "--dhcp-leasefile={}",
-                scratch.path().join("leases").display()
+                scratch.join("leases").display()
             ));
-        let dnsmasq = host.enter(&dnsmasq).stderr(Stdio::null()).spawn();
+        let dnsmasq = dnsmasq.stderr(Stdio::null()).spawn();
         let dnsmasq = Killed(dnsmasq.expect("dnsmasq"));
-        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
         let world = Self {
-            host,
-            scratch,
+            scratch: scratch.to_path_buf(),
             _dnsmasq: dnsmasq,
         };
         fs::create_dir(world.lxc_path()).expect("a directory for LXC's containers");
-        let mirror = apt_mirror().map(|mirror| format!("mirror={mirror}"));
         for number in 0..2 {
             let name = name(number);
-            let mut create = vec!["create", &name, "-t", "busybox"];
-            create.extend(mirror.iter().flat_map(|mirror| ["-o", mirror]));
-            run(world.sampan(&create));
+            run(world.sampan(&["create", &name, "-t", "busybox", "--offline"]));
             world.prepare(&world.state().join(&name), None);
             world.give_to_lxc(Peer::Lxc, number);
         }
         world.give_to_lxc(Peer::LxcDhcp, 0);
+        // For iperf3 on the host; LXC's bridge hides nothing of it.
+        run(world.sampan(&["network", "set", "sampan0", "host-access=yes"]));
         world
     }
 
@@ -164,7 +162,7 @@ impl World {
         };
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.arg(questions::WORD).args([server, name, address]);
-        let output = self.host.enter(&command).output().expect("nsenter");
+        let output = command.output().expect("nsenter");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
         let text = String::from_utf8_lossy(&output.stdout);
@@ -172,19 +170,15 @@ impl World {
     }
 
     fn state(&self) -> PathBuf {
-        self.scratch.path().join("root/var/lib/sampan")
+        self.scratch.join("root/var/lib/sampan")
     }
 
     fn lxc_path(&self) -> PathBuf {
-        self.scratch.path().join("lxc")
+        self.scratch.join("lxc")
     }
 
-    /// `sampan` in the namespace.
     fn sampan(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(target().join("release/sampan"));
-        let root = self.scratch.path().join("root");
-        command.arg("--root").arg(root).args(arguments);
-        self.host.enter(&command)
+        sampan(&self.scratch, arguments)
     }
 
     fn lxc(&self, program: &str, peer: Peer, number: usize) -> Command {
@@ -195,7 +189,7 @@ impl World {
             .args(["-n", &lxc_name(peer, number)])
             // Kept from newuidmap, as in the bench of the runtime.
             .env("PATH", "/usr/sbin:/sbin");
-        self.host.enter(&command)
+        command
     }
 
     fn start(&self, peer: Peer, number: usize) -> Command {
@@ -240,7 +234,7 @@ impl World {
         match peer {
             Peer::Sampan => {
                 let file = format!("{}.console", name(number));
-                self.scratch.path().join("root/var/log/sampan").join(file)
+                self.scratch.join("root/var/log/sampan").join(file)
             }
             _ => self.directory(peer, number).join("console.log"),
         }
@@ -341,7 +335,7 @@ impl Pair<'_> {
 
     /// From the first to the host, in Gbit/s.
     pub fn to_host(&self) -> f64 {
-        let server = self.world.host.enter(&Command::new("iperf3"));
+        let server = Command::new("iperf3");
         self.stream(server, &self.gateway)
     }
 
@@ -387,6 +381,16 @@ impl Drop for World {
         }
         let _ = self.sampan(&["network", "down", "--all"]).output();
     }
+}
+
+/// `sampan`, with everything below the scratch directory.
+pub fn sampan(scratch: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(target().join("release/sampan"));
+    command
+        .arg("--root")
+        .arg(scratch.join("root"))
+        .args(arguments);
+    command
 }
 
 fn write_program(path: &Path, text: &str) {
