@@ -175,6 +175,7 @@ impl Cgroup {
     }
 
     /// Moves a process into the version 1 directories, and into the unified one.
+    #[cfg(test)]
     pub(crate) fn add(&self, pid: i32) -> Result<()> {
         if let Some(unified) = self.unified() {
             write_pid(&unified, pid)?;

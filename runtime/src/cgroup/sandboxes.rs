@@ -2,10 +2,11 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Cgroup, Hierarchies, Limits, PARENT, Version};
+use super::{Cgroup, Hierarchies, Limits, PARENT, Version, open_directory};
 use crate::error::{Error, Result};
 
 /// How long the rest of somebody else's sandbox may keep us.
@@ -25,16 +26,18 @@ impl SandboxCgroup {
             Error::environment("could not read this process's start time from /proc/self/stat")
                 .with_hint("mount proc at /proc")
         })?;
+        let settings = [
+            ("memory", "memory.max", limits.memory),
+            ("pids", "pids.max", limits.processes),
+        ];
+        let limited = settings.iter().filter(|(_, _, value)| value.is_some());
+        let controllers: Vec<&str> = limited.map(|(controller, ..)| *controller).collect();
         let cgroup = SandboxCgroup(Cgroup {
-            hierarchies,
+            hierarchies: needed(hierarchies, &controllers),
             name: Path::new(PARENT).join(owner.name(rand::random())),
         });
         cgroup.0.create()?;
-        let settings = [
-            ("memory.max", limits.memory),
-            ("pids.max", limits.processes),
-        ];
-        for (key, value) in settings {
+        for (_, key, value) in settings {
             if let Some(value) = value {
                 cgroup.0.set(Version::Two, key, &value.to_string())?;
             }
@@ -42,9 +45,18 @@ impl SandboxCgroup {
         Ok(cgroup)
     }
 
-    /// Moves a process into it.
-    pub(crate) fn add(&self, pid: i32) -> Result<()> {
-        self.0.add(pid)
+    /// Its directory in the unified hierarchy, for `CLONE_INTO_CGROUP`.
+    pub(crate) fn open_unified(&self) -> Result<Option<OwnedFd>> {
+        self.0.open_unified()
+    }
+
+    /// Its directories in version 1 hierarchies, which a process enters by itself: the kernel lets
+    /// one that is alone in there and moves itself (a `0` in `tasks`) go at once, and has everybody
+    /// else wait for an RCU grace period first.
+    pub(crate) fn open_version_1(&self) -> Result<Vec<OwnedFd>> {
+        let all = self.0.hierarchies.version_1.iter();
+        all.map(|hierarchy| open_directory(&hierarchy.root.join(&self.0.name)))
+            .collect()
     }
 
     /// Kills what is in it, and does not wait.
@@ -60,6 +72,19 @@ impl Drop for SandboxCgroup {
         let _ = self.0.kill();
         let _ = self.0.remove();
     }
+}
+
+/// The hierarchies that can hold a sandbox to its limits, and one that can kill what is in it.
+fn needed(mut hierarchies: Hierarchies, controllers: &[&str]) -> Hierarchies {
+    let has_unified = hierarchies.unified.is_some();
+    let mut kept = 0;
+    hierarchies.version_1.retain(|hierarchy| {
+        let limits = |name: &String| controllers.contains(&name.as_str());
+        let keep = hierarchy.controllers.iter().any(limits) || (!has_unified && kept == 0);
+        kept += usize::from(keep);
+        keep
+    });
+    hierarchies
 }
 
 /// Whether this host has a hierarchy with the controller `pids`, `memory` ….
@@ -181,6 +206,27 @@ mod tests {
     }
 
     #[test]
+    fn a_sandbox_is_only_in_hierarchies_that_it_needs() {
+        let Ok(all) = Hierarchies::discover() else {
+            return;
+        };
+        let roots = |controllers: &[&str]| {
+            let needed = needed(all.clone(), controllers);
+            assert_eq!(needed.unified, all.unified);
+            needed.version_1.len()
+        };
+        let pids = all.version_1.iter().filter(|hierarchy| {
+            let mut names = hierarchy.controllers.iter();
+            names.any(|name| name == "pids")
+        });
+        if all.unified.is_some() {
+            assert_eq!((roots(&[]), roots(&["pids"])), (0, pids.count()));
+        } else {
+            assert_eq!(roots(&[]), 1);
+        }
+    }
+
+    #[test]
     fn what_runs_in_a_leftover_sandbox_is_killed_by_the_next_sweep() {
         if !nix::unistd::geteuid().is_root() {
             return;
@@ -199,7 +245,7 @@ mod tests {
             .arg("1000")
             .spawn()
             .unwrap();
-        leftover.add(sleeper.id() as i32).unwrap();
+        leftover.0.add(sleeper.id() as i32).unwrap();
         sweep(&leftover.0.hierarchies);
         assert!(!sleeper.wait().unwrap().success());
         // Its zombie may have kept the directory for the moment.

@@ -26,7 +26,7 @@ use crate::cgroup::{Limits, SandboxCgroup, can_limit};
 use crate::error::{Error, Result, Tried};
 use crate::idmap::IdRange;
 use crate::storage::RootPath;
-use crate::sys::plan::{Exec, FIRST_PRIVATE_FD, Plan, Step};
+use crate::sys::plan::{Exec, FIRST_PRIVATE_FD, Plan, Source, Step};
 use crate::sys::seccomp::{Filter, program};
 use crate::sys::spawn::{Running, spawn};
 
@@ -96,6 +96,7 @@ impl Sandbox {
         }
         // The child dies with the *thread* that started it (PR_SET_PDEATHSIG), so it gets a thread
         // that lives as long as the handle.
+        let rootfs = self.rootfs.clone();
         let (started, starting) = mpsc::channel();
         let (keep, kept) = mpsc::channel::<()>();
         std::thread::Builder::new()
@@ -107,14 +108,20 @@ impl Sandbox {
                 }
             })
             .tried(|| "start a thread for the sandbox".to_owned())?;
-        let (running, cgroup) = starting
+        let started = starting
             .recv()
-            .map_err(|_| Error::internal("the thread of the sandbox died"))??;
-        Ok(SandboxProcess::new(running, cgroup, keep))
+            .map_err(|_| Error::internal("the thread of the sandbox died"))
+            .and_then(|started| started);
+        match started {
+            Ok((running, cgroup)) => Ok(SandboxProcess::new(running, cgroup, rootfs, keep)),
+            Err(error) => {
+                process::end_work(rootfs.as_ref());
+                Err(error)
+            }
+        }
     }
 
     fn start(self) -> Result<(Running, Option<SandboxCgroup>)> {
-        let plan = self.plan()?;
         let namespaces = libc::CLONE_NEWUSER
             | libc::CLONE_NEWNS
             | libc::CLONE_NEWPID
@@ -126,14 +133,17 @@ impl Sandbox {
             Err(_) if self.limits.is_empty() => None,
             other => Some(other?),
         };
-        let child = spawn(plan, namespaces, None)?;
+        let (mut unified, mut version_1) = (None, Vec::new());
         if let Some(cgroup) = &cgroup {
-            cgroup.add(child.pid())?;
+            unified = cgroup.open_unified()?;
+            version_1 = cgroup.open_version_1()?;
         }
+        let plan = self.plan(&version_1)?;
+        let child = spawn(plan, namespaces, unified.as_ref().map(AsFd::as_fd))?;
         let user = map_ids(child.pid(), self.ids)?;
         match &self.rootfs {
             Some(rootfs) => {
-                let tree = rootfs.mount(Some(user.as_fd()), libc::MOUNT_ATTR_NODEV)?;
+                let tree = rootfs.mount_for_work(user.as_fd(), libc::MOUNT_ATTR_NODEV)?;
                 child.go(&[tree.as_fd()])?;
             }
             None => child.go(&[])?,
@@ -141,8 +151,17 @@ impl Sandbox {
         Ok((child.wait_for_exec()?, cgroup))
     }
 
-    fn plan(&self) -> Result<Plan> {
+    fn plan(&self, cgroups: &[OwnedFd]) -> Result<Plan> {
         let mut plan = Plan::new().tried(|| "open pipes".to_owned())?;
+        for directory in cgroups {
+            let fd = plan
+                .keep(directory)
+                .tried(|| "copy a descriptor".to_owned())?;
+            plan.step(
+                "enter its cgroup",
+                Step::WriteAt(Source::Fd(fd), c"tasks".to_owned(), b"0".to_vec()),
+            );
+        }
         view::add_steps(self, &mut plan)?;
         // A terminal's Ctrl-C reaches the program that started it, which ends it in order.
         plan.step("start a session", Step::Setsid);
