@@ -179,6 +179,8 @@ impl NewContainer {
     /// # Errors
     /// [`Reason::AlreadyExists`] if somebody else was faster.
     pub fn commit(mut self, config: &ConfigFile) -> Result<Container> {
+        // After a power cut either is there with what makes it its own, or neither.
+        self.root.begin_sync()?;
         write_file(&self.path.join("config"), &config.to_string())?;
         let state = &self.containers.directories().state;
         let target = state.join(self.name.as_str());

@@ -34,6 +34,7 @@ mod network;
 mod oracle;
 mod output;
 mod releases;
+mod remembered;
 mod rename;
 mod resources;
 mod run;

@@ -67,8 +67,11 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     args.timings.check()?;
     let limits = args.limits.changes()?;
     let networks = args.network.names(context)?;
+    let begun = Span::now();
     let workshop = context.workshop()?;
     let requested = requested::obtain(context, &workshop, &args.image)?;
+    let console = &context.console;
+    console.span(&Span::since(begun, "find image", ""));
     let image = &requested.obtained.image;
     if !requested.obtained.built {
         let key = &image.key;
@@ -78,7 +81,6 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     }
 
     let new = storage::begin(context, &workshop, &args.storage, image, &name)?;
-    let console = &context.console;
     let begun = Span::now();
     let configured = workshop.session().configure(
         &requested.template,
@@ -89,6 +91,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     )?;
     console.span(&Span::since(begun, "configure container", ""));
     let network = network::join(context, &new, &networks)?;
+    let begun = Span::now();
     let final_root = new.final_root();
     let mut config = default_config(&NewConfig {
         name: name.as_str(),
@@ -108,6 +111,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
         return Err(sampan_plugins::PluginError::Cancelled.into());
     }
     let created = new.commit(&config)?;
+    console.span(&Span::since(begun, "commit container", ""));
     let subject = Subject {
         title: &args.image.title(),
         built: requested.obtained.built,

@@ -7,6 +7,7 @@
 
 mod files;
 mod key;
+mod looked;
 mod memory;
 mod obtain;
 mod output;

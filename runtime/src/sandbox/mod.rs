@@ -99,6 +99,7 @@ impl Sandbox {
         }
         // The child dies with the *thread* that started it (PR_SET_PDEATHSIG), so it gets a thread
         // that lives as long as the handle.
+        let rootfs = self.rootfs.clone();
         let (started, starting) = mpsc::channel();
         let (keep, kept) = mpsc::channel::<()>();
         std::thread::Builder::new()
@@ -110,10 +111,17 @@ impl Sandbox {
                 }
             })
             .tried(|| "start a thread for the sandbox".to_owned())?;
-        let (running, cgroup) = starting
+        let started = starting
             .recv()
-            .map_err(|_| Error::internal("the thread of the sandbox died"))??;
-        Ok(SandboxProcess::new(running, cgroup, keep))
+            .map_err(|_| Error::internal("the thread of the sandbox died"))
+            .and_then(|started| started);
+        match started {
+            Ok((running, cgroup)) => Ok(SandboxProcess::new(running, cgroup, rootfs, keep)),
+            Err(error) => {
+                process::end_work(rootfs.as_ref());
+                Err(error)
+            }
+        }
     }
 
     fn start(self) -> Result<(Running, Option<SandboxCgroup>)> {
@@ -138,7 +146,7 @@ impl Sandbox {
         let user = map_ids(child.pid(), self.ids)?;
         match &self.rootfs {
             Some(rootfs) => {
-                let tree = rootfs.mount(Some(user.as_fd()), libc::MOUNT_ATTR_NODEV)?;
+                let tree = rootfs.mount_for_work(user.as_fd(), libc::MOUNT_ATTR_NODEV)?;
                 child.go(&[tree.as_fd()])?;
             }
             None => child.go(&[])?,

@@ -68,16 +68,24 @@ impl Row {
 }
 
 fn main() {
-    let runs: usize = std::env::args()
-        .nth(1)
-        .map_or(5, |word| word.parse().expect("a number of runs"));
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let only_create = words.last().is_some_and(|word| word == "create");
+    words.truncate(words.len() - usize::from(only_create));
+    let runs = words.first().map(String::as_str).unwrap_or("5");
+    let runs: usize = runs.parse().expect("a number of runs");
     let begun = Instant::now();
     let world = World::new();
     eprintln!("prepared in {:.0} s", begun.elapsed().as_secs_f64());
-    let mut rows = vec![starts(&world, 4 * runs), boots(&world, runs)];
-    rows.push(execs(&world, 6 * runs));
-    rows.extend(hundreds(&world, runs));
-    rows.extend(creates(&world, runs.min(3)));
+    let mut rows = Vec::new();
+    if !only_create {
+        rows.extend([starts(&world, 4 * runs), boots(&world, runs)]);
+        rows.push(execs(&world, 6 * runs));
+        rows.extend(hundreds(&world, runs));
+    }
+    rows.extend(creates(
+        &world,
+        if only_create { runs } else { runs.min(3) },
+    ));
     let overlay = overlays(&world, 2 * runs);
     let missing = overlay.is_none();
     rows.extend(overlay);
