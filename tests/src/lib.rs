@@ -5,6 +5,7 @@
 pub mod elf;
 mod environment;
 mod guest;
+pub mod internet;
 pub mod leaks;
 mod lxc;
 mod machine;
@@ -18,10 +19,11 @@ mod tree;
 mod watcher;
 
 pub use environment::TestEnvironment;
+pub use internet::Internet;
 pub use lxc::Lxc;
 pub use machine::{processes, processes_below};
 pub use mirror::{CachingMirror, apt_mirror};
-pub use network::HostNetwork;
+pub use network::{HostNetwork, in_network_of};
 pub use process::{Background, Ran, deadline_of, wait_until};
 pub use server::Server;
 pub use terminal::Terminal;
