@@ -1,8 +1,9 @@
 //! What can be typed: the arguments that all commands share, and the commands.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     autostart, config, console, copy, create, destroy, events, exec, forward, freeze, image, info,
@@ -28,6 +29,28 @@ pub struct Arguments {
     /// The command.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Arguments {
+    /// Reads this program's arguments. Help and mistakes end it, with clap's words.
+    pub fn read() -> Arguments {
+        let typed: Vec<OsString> = std::env::args_os().collect();
+        Arguments::of_one_command(&typed).unwrap_or_else(|| Arguments::parse_from(typed))
+    }
+
+    /// Reads them with a parser that knows one command, the first word that is one. What it
+    /// understands, the whole parser understands alike; that one takes three times as long, because
+    /// every command gets its copy of the arguments that all share.
+    fn of_one_command(typed: &[OsString]) -> Option<Arguments> {
+        let all = Command::augment_subcommands(clap::Command::new("sampan"));
+        let mut words = typed.iter().skip(1);
+        let command = words.find_map(|word| all.find_subcommand(word))?.clone();
+        let parser = Global::augment_args(clap::Command::new("sampan"))
+            .subcommand_required(true)
+            .subcommand(command);
+        let matches = parser.try_get_matches_from(typed).ok()?;
+        Arguments::from_arg_matches(&matches).ok()
+    }
 }
 
 /// Arguments of every command.
@@ -84,8 +107,10 @@ pub enum Format {
     Json,
 }
 
-/// The commands.
+/// The commands. What each takes is described to the parser when it is typed: all of it takes as long
+/// as an `exec` does.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Create a container from a template
     Create(create::Args),
@@ -149,4 +174,56 @@ pub enum Command {
     /// The process that runs a template's code
     #[command(hide = true)]
     Worker,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(words: &[&str]) -> Option<Arguments> {
+        let typed: Vec<OsString> = words.iter().map(OsString::from).collect();
+        Arguments::of_one_command(&typed)
+    }
+
+    #[test]
+    fn the_short_way_reads_what_the_long_one_reads() {
+        for words in [
+            &["sampan", "exec", "web", "--", "start", "-q"][..],
+            &[
+                "sampan", "--root", "/r", "start", "web", "-q", "--format", "json",
+            ],
+            &["sampan", "snapshot", "ls", "web", "-P", "/p"],
+            &["sampan", "image", "ls"],
+            &["sampan", "ls"],
+        ] {
+            let long = Arguments::try_parse_from(words).unwrap();
+            let short = one(words).unwrap();
+            assert_eq!(format!("{short:?}"), format!("{long:?}"), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn help_mistakes_and_values_that_look_like_commands_go_the_long_way() {
+        for words in [
+            &["sampan", "start"][..],
+            &["sampan", "start", "--help"],
+            &["sampan", "--version"],
+            &["sampan", "frobnicate"],
+            &["sampan", "--root", "start", "ls"],
+        ] {
+            assert!(one(words).is_none(), "{words:?}");
+        }
+        let words = ["sampan", "--root", "start", "ls"];
+        let long = Arguments::try_parse_from(words).unwrap();
+        assert_eq!(long.global.root, Some(PathBuf::from("start")));
+        assert!(matches!(long.command, Command::Ls(_)));
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        use clap::CommandFactory;
+        let mut whole = Arguments::command();
+        whole.build();
+        whole.debug_assert();
+    }
 }

@@ -20,16 +20,14 @@ mod timings;
 mod words;
 
 fn main() -> std::process::ExitCode {
-    // What `sampan start` executes for each container. Not a command among the others: describing
-    // all of these to the parser takes a start's time, and memory for as long as a container runs.
+    // As small as the monitor, and as long in the machine: not a command among the others, which take
+    // time and memory to be described to the parser.
     let mut arguments = std::env::args_os().skip(1);
-    match arguments.next() {
-        Some(first) if first == "monitor" => return sampan_runtime::monitor_main(arguments),
-        // As small, and as long in the machine.
-        Some(first) if first == "network-service" => {
-            return sampan_runtime::service::main(arguments);
-        }
-        _ => {}
+    if arguments
+        .next()
+        .is_some_and(|first| first == "network-service")
+    {
+        return sampan_runtime::service::main(arguments);
     }
     commands::main()
 }

@@ -59,7 +59,6 @@ fn run(arguments: &[String]) -> Result<()> {
                 .and_then(|exe| Some(exe.parent()?.join("monitor")));
             let pid = container.start(&StartOptions {
                 monitor_program: monitor.unwrap_or_default(),
-                monitor_arguments: Vec::new(),
             })?;
             println!("running, pid {pid}");
         }

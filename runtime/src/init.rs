@@ -22,6 +22,7 @@ use libc::sock_filter;
 
 pub(crate) use self::execute::Execution;
 use self::namespaces::is_own;
+use crate::cgroup::Entrance;
 use crate::config::{Capabilities, HookKind, Namespace, ProcMount, Settings, SysMount};
 use crate::error::{Result, Tried};
 use crate::hooks::{self, Context, Output};
@@ -52,6 +53,7 @@ pub(crate) struct Terminals<'a> {
 /// What an init is started with besides its settings.
 pub(crate) struct Orders<'a> {
     pub(crate) terminals: Terminals<'a>,
+    pub(crate) entrance: &'a Entrance,
     pub(crate) hooks: &'a Context,
     pub(crate) output: &'a Output,
     /// `lxc.seccomp.profile`, compiled.
@@ -104,6 +106,7 @@ pub(crate) fn plan(
     orders: &Orders<'_>,
 ) -> Result<(Plan, Vec<Unmapped>)> {
     let mut plan = Plan::new().tried(|| "open pipes".to_owned())?;
+    orders.entrance.add_steps(&mut plan)?;
     plan.step("wait for the monitor", Step::WaitForGo);
     plan.step("make all mounts private", Step::PrivateMounts);
     plan.step(

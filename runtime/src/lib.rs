@@ -13,6 +13,7 @@ mod console;
 mod container;
 mod containers;
 mod copy;
+mod destroying;
 mod editing;
 mod error;
 mod events;
@@ -34,16 +35,20 @@ pub mod sandbox;
 mod seccomp;
 mod signals;
 mod snapshot;
+mod starting;
 mod storage;
 mod subid;
 #[allow(unsafe_code, reason = "the one system-call module")]
 mod sys;
 
+/// This version of Sampan.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 pub use autostart::{Chosen, Order, Selection};
 pub use cgroup::{Limits, LimitsInForce, Usage};
 pub use claim::Claim;
 pub use console::{LogReader, SessionEnd, Tty};
-pub use container::{Container, Info, StartOptions, State, StopOptions};
+pub use container::{Container, Info, State, StopOptions};
 pub use containers::{Containers, Directories};
 pub use copy::SIZE_KEY;
 pub use editing::{Edited, Replaced};
@@ -63,9 +68,11 @@ pub use network::managed::{
     Kind as NetworkKind, NetworkInfo, Networks, Protocol,
 };
 pub use network::service;
+pub use network::uplink::{Form, Uplink};
 pub use new_container::NewContainer;
 pub use resources::{LimitChange, Rates, SetIn, SetResult};
 pub use snapshot::Snapshot;
+pub use starting::StartOptions;
 pub use storage::{Layers, NewLayer, NewStorage, RootPath, StorageKind};
 pub use sys::inherited::inherited_stream;
 pub use sys::pidfd::Ended;

@@ -7,6 +7,7 @@
 mod archives;
 mod attacks;
 mod autostart;
+mod clock;
 mod config;
 mod console;
 mod containers;
@@ -41,6 +42,7 @@ mod resources;
 mod run;
 mod snapshot;
 mod storage;
+mod sweep;
 mod templates;
 mod tour;
 mod trust;

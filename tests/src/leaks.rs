@@ -29,7 +29,7 @@ pub fn monitors(root: &Path, name: &str) -> Vec<u32> {
     processes()
         .into_iter()
         .filter(|(_, command)| {
-            command.contains(" monitor ")
+            command.contains("sampan-monitor ")
                 && command.contains(&root)
                 && command.trim_end().ends_with(&suffix)
         })

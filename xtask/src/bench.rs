@@ -1,4 +1,4 @@
-//! `cargo xtask bench debian` and `cargo xtask bench runtime`: measured beside the real peers.
+//! `cargo xtask bench debian`, `… runtime` and `… network`: measured beside the real peers.
 
 use xshell::{Shell, cmd};
 
@@ -12,6 +12,11 @@ pub fn debian(shell: &Shell, runs: Option<&str>) -> Result {
 /// Creates, starts, enters, lists and kills containers; `runs` as above.
 pub fn runtime(shell: &Shell, runs: Option<&str>) -> Result {
     run(shell, &packages::BENCH_RUNTIME, "bench-runtime", runs)
+}
+
+/// Starts, pings, sends and asks for names; `runs` as above.
+pub fn network(shell: &Shell, runs: Option<&str>) -> Result {
+    run(shell, &packages::BENCH_NETWORK, "bench-network", runs)
 }
 
 fn run(shell: &Shell, peers: &[(&str, &str)], program: &str, runs: Option<&str>) -> Result {

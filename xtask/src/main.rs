@@ -24,6 +24,8 @@ usage: cargo xtask COMMAND
   docs       write docs/config.md from the table of keys
   bench runtime [RUNS]
              create, start, exec, ls and kill beside LXC: medians, ratios, memory
+  bench network [RUNS]
+             addresses, streams and names beside LXC's bridge and dnsmasq
   fixtures   build the libraries that the end-to-end tests load
   fuzz       [--seconds N] [TARGET…]: feed the parsers what nobody thought of
 ";
@@ -41,6 +43,8 @@ fn main() -> ExitCode {
         ["docs"] => in_workspace(docs::run),
         ["bench", "runtime"] => in_workspace(|shell| bench::runtime(shell, None)),
         ["bench", "runtime", runs] => in_workspace(|shell| bench::runtime(shell, Some(runs))),
+        ["bench", "network"] => in_workspace(|shell| bench::network(shell, None)),
+        ["bench", "network", runs] => in_workspace(|shell| bench::network(shell, Some(runs))),
         ["fixtures"] => in_workspace(fixtures::run),
         ["fuzz", rest @ ..] => in_workspace(|shell| fuzz::run(shell, rest)),
         _ => {

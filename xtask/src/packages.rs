@@ -63,6 +63,14 @@ pub const BENCH_RUNTIME: [(&str, &str); 7] = [
     ("zstd", "a peer of the unpacking"),
 ];
 
+/// The same for `bench network`.
+pub const BENCH_NETWORK: [(&str, &str); 4] = [
+    ("busybox-static", "the program of the small guest"),
+    ("dnsmasq-base", "a peer, and LXC's DHCP"),
+    ("iperf3", "measures a network"),
+    ("lxc", "the peer"),
+];
+
 /// Installs what is missing.
 pub fn install(shell: &Shell, packages: &[(&str, &str)]) -> Result {
     let mut missing = Vec::new();

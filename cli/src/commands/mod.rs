@@ -36,8 +36,6 @@ pub mod wait;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::{
     arguments::{Arguments, Command},
     context::Context,
@@ -47,7 +45,7 @@ use crate::{
 /// Reads the arguments, runs the command, and turns its result into words and an exit code:
 /// 0 done, 1 failed, 2 not understood; `exec` and `shell` pass on the command's.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::read();
     let context = Context::new(arguments.global);
     match run(&context, arguments.command) {
         Ok(code) => code,

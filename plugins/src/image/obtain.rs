@@ -71,15 +71,17 @@ impl ImageStore {
             return Ok(cached(image.clone()));
         }
 
-        let asked_at = now();
         let lock = self.lock(&key, session.cancellation, || {
             let message = format!("another sampan builds {key}; waiting for it");
             session.reporter.log(Level::Info, &message);
         })?;
-        // Somebody else may have built it while we waited.
+        // Somebody else may have built it while we waited. Which of two images is newer no clock can
+        // tell: it may have been set back.
+        let built_at = |image: &StoredImage| image.record.built_at;
         if let Some(image) = self.get(&key)?
             && image.record.fingerprint == fingerprint
-            && (freshness == Freshness::Current || image.record.built_at > asked_at)
+            && (freshness == Freshness::Current
+                || Some(built_at(&image)) != before.as_ref().map(built_at))
         {
             return Ok(cached(image));
         }

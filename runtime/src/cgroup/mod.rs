@@ -6,11 +6,11 @@
 //! not) and does not see the others.
 
 mod devices;
+mod entrance;
 mod freezer;
 mod hierarchies;
 mod keys;
 mod limits;
-pub(crate) mod migration;
 mod sandboxes;
 mod tree;
 mod usage;
@@ -26,6 +26,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::fstat;
 use nix::unistd::{Gid, Uid, chown, geteuid};
 
+pub(crate) use entrance::Entrance;
 pub(crate) use hierarchies::Hierarchies;
 pub(crate) use keys::{Version, Wanted, bytes};
 pub(crate) use limits::Line;
@@ -141,7 +142,7 @@ impl Cgroup {
         Some(unified.root.join(&self.name))
     }
 
-    /// The unified directory, for `CLONE_INTO_CGROUP`.
+    /// The directory in the unified hierarchy, open.
     pub(crate) fn open_unified(&self) -> Result<Option<OwnedFd>> {
         self.unified().map(|path| open_directory(&path)).transpose()
     }
@@ -174,18 +175,13 @@ impl Cgroup {
         })
     }
 
-    /// Moves a process into the version 1 directories, and into the unified one.
+    /// Moves a running process in. New ones enter by themselves: [`Cgroup::entrance`].
+    #[cfg(test)]
     pub(crate) fn add(&self, pid: i32) -> Result<()> {
-        if let Some(unified) = self.unified() {
-            write_pid(&unified, pid)?;
-        }
-        self.add_to_version_1(pid)
-    }
-
-    /// Moves a process into the version 1 directories (`clone3` can only enter the unified one).
-    pub(crate) fn add_to_version_1(&self, pid: i32) -> Result<()> {
-        for hierarchy in &self.hierarchies.version_1 {
-            write_pid(&hierarchy.root.join(&self.name), pid)?;
+        for hierarchy in self.hierarchies.all() {
+            let file = hierarchy.root.join(&self.name).join("cgroup.procs");
+            fs::write(&file, pid.to_string())
+                .tried(|| format!("write {pid} to {}", file.display()))?;
         }
         Ok(())
     }
@@ -293,11 +289,6 @@ fn open_directory(path: &Path) -> Result<OwnedFd> {
         .open(path)
         .map(OwnedFd::from)
         .tried(|| format!("open the cgroup {}", path.display()))
-}
-
-fn write_pid(directory: &Path, pid: i32) -> Result<()> {
-    let file = directory.join("cgroup.procs");
-    fs::write(&file, pid.to_string()).tried(|| format!("write {pid} to {}", file.display()))
 }
 
 /// Whether anything lives in a unified directory or below it.

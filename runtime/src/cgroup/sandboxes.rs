@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Cgroup, Hierarchies, Limits, PARENT, Version};
+use super::{Cgroup, Entrance, Hierarchies, Limits, PARENT, Version};
 use crate::error::{Error, Result};
 
 /// How long the rest of somebody else's sandbox may keep us.
@@ -42,9 +42,9 @@ impl SandboxCgroup {
         Ok(cgroup)
     }
 
-    /// Moves a process into it.
-    pub(crate) fn add(&self, pid: i32) -> Result<()> {
-        self.0.add(pid)
+    /// Opens it for a new process.
+    pub(crate) fn entrance(&self) -> Result<Entrance> {
+        self.0.entrance()
     }
 
     /// Kills what is in it, and does not wait.
@@ -199,7 +199,7 @@ mod tests {
             .arg("1000")
             .spawn()
             .unwrap();
-        leftover.add(sleeper.id() as i32).unwrap();
+        leftover.0.add(sleeper.id() as i32).unwrap();
         sweep(&leftover.0.hierarchies);
         assert!(!sleeper.wait().unwrap().success());
         // Its zombie may have kept the directory for the moment.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// Far more than a guest may have; a tree that grows while it is walked must not hold us for ever.
@@ -57,6 +57,10 @@ pub(super) fn processes(directory: &Path) -> io::Result<Vec<i32>> {
 /// Removes a directory with everything below it. A process that has just died is still on its way
 /// out for a moment: that is waited for, `patience` in all.
 pub(super) fn remove(directory: &Path, patience: Duration) -> io::Result<()> {
+    // As a rule the guest has left nothing in there.
+    if matches!(fs::remove_dir(directory), Ok(())) {
+        return Ok(());
+    }
     let deadline = Instant::now() + patience;
     let Some(mut here) = present(open_directory(directory))? else {
         return Ok(());
@@ -133,6 +137,10 @@ fn members(directory: &OwnedFd) -> Vec<i32> {
 }
 
 fn children(directory: &OwnedFd) -> io::Result<Vec<OsString>> {
+    // Its name and its ".": it has none. Ten times as fast as a look at all files of a cgroup.
+    if fstat(directory).is_ok_and(|found| found.st_nlink == 2) {
+        return Ok(Vec::new());
+    }
     let listed = fs::read_dir(format!("/proc/self/fd/{}", directory.as_raw_fd()));
     let entries = match listed {
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {

@@ -17,6 +17,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use self::terminal::Session;
+use crate::cgroup::Entrance;
 use crate::container::{Container, State, must_be_root};
 use crate::error::{Error, Reason, Result, Tried};
 use crate::init::{add_filters, add_privileges, last_capability};
@@ -117,11 +118,10 @@ impl Container {
         signals: &Signals,
     ) -> Result<Entered> {
         let cgroup = self.cgroup()?;
-        let leaf = cgroup.open_exec_leaf()?;
+        let entrance = cgroup.entrance_at(cgroup.open_exec_leaf()?)?;
         let profile = crate::seccomp::kept(&self.run_directory().filter())?;
-        let plan = plan(init, request, session, profile)?;
-        let child = spawn(plan, 0, leaf.as_ref().map(AsFd::as_fd))?;
-        cgroup.add_to_version_1(child.pid())?;
+        let plan = plan(init, request, session, &entrance, profile)?;
+        let child = spawn(plan, 0, entrance.unified())?;
         child.go(&[])?;
         let shown = || {
             let command = request.argv.first().cloned().unwrap_or_default();
@@ -207,9 +207,11 @@ fn plan(
     init: &Init,
     request: &ExecRequest,
     session: &Session,
+    entrance: &Entrance,
     profile: Option<Vec<libc::sock_filter>>,
 ) -> Result<Plan> {
     let mut plan = Plan::new().tried(|| "open pipes".to_owned())?;
+    entrance.add_steps(&mut plan)?;
     let copy = || "copy a descriptor".to_owned();
     let pidfd = plan.keep(&init.pidfd).tried(copy)?;
     let mut streams = Vec::new();

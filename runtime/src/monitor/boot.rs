@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::hooking::{self, Watch};
 use super::terminal::Terminal;
 use crate::cgroup::Cgroup;
-use crate::config::{HookKind, IdMapping, Namespace, Network, NetworkKind, Settings};
+use crate::config::{
+    CgroupSetting, HookKind, IdMapping, Namespace, Network, NetworkKind, Settings,
+};
 use crate::container::Container;
 use crate::error::{Error, Reason, Result, Tried};
 use crate::hooks::Output;
@@ -25,7 +27,7 @@ pub(super) struct Booted {
 pub(super) fn boot(
     container: &Container,
     settings: &Settings,
-    cgroup: &Cgroup,
+    (cgroup, limits): (&Cgroup, &[CgroupSetting]),
     console: &Terminal,
     ttys: &[Terminal],
     execution: Option<&Execution>,
@@ -40,8 +42,10 @@ pub(super) fn boot(
     let started = (|| {
         // Only now: a hook may have mounted it.
         settings.root.backend().check()?;
-        confine(container, cgroup, settings)?;
+        confine(cgroup, limits, settings)?;
+        let entrance = cgroup.entrance()?;
         let orders = Orders {
+            entrance: &entrance,
             terminals: Terminals {
                 console: console.slave(),
                 ttys: ttys.iter().map(Terminal::slave).collect(),
@@ -52,15 +56,10 @@ pub(super) fn boot(
             execution,
         };
         let (plan, unmapped) = init::plan(container.name().as_str(), settings, &orders)?;
-        let into = cgroup.open_unified()?;
         let child = hooking::in_shared_namespaces(container, settings, || {
-            spawn(
-                plan,
-                namespaces::flags(settings),
-                into.as_ref().map(AsFd::as_fd),
-            )
+            spawn(plan, namespaces::flags(settings), entrance.unified())
         })?;
-        prepare(&child, settings, cgroup)?;
+        prepare(&child, settings)?;
         let network = connect(container, settings, child.pid())?;
         let rootfs = root_tree(settings, &child)?;
         let mounts = mapped(unmapped, &child)?;
@@ -122,9 +121,8 @@ fn profile(settings: &Settings) -> Result<Option<Vec<libc::sock_filter>>> {
 }
 
 /// What is done to a child from outside.
-fn prepare(child: &Child, settings: &Settings, cgroup: &Cgroup) -> Result<()> {
+fn prepare(child: &Child, settings: &Settings) -> Result<()> {
     let pid = child.pid();
-    cgroup.add_to_version_1(pid)?;
     for limit in &settings.limits {
         set_limit(pid, limit.resource, limit.soft, limit.hard)
             .tried(|| format!("set the limit {}", limit.name))?;
@@ -142,14 +140,11 @@ fn prepare(child: &Child, settings: &Settings, cgroup: &Cgroup) -> Result<()> {
 }
 
 /// Makes the cgroup, with its limits, and gives its inside to the guest.
-fn confine(container: &Container, cgroup: &Cgroup, settings: &Settings) -> Result<()> {
+fn confine(cgroup: &Cgroup, limits: &[CgroupSetting], settings: &Settings) -> Result<()> {
     cgroup.create()?;
     let (uid, gid) = settings.root_ids();
     cgroup.delegate(uid, gid)?;
     // After the delegation, whose bounds a config may change.
-    // Limits change while it runs: a guest that reboots gets those of today.
-    let now = container.settings();
-    let limits = now.as_ref().map_or(&settings.cgroup, |now| &now.cgroup);
     cgroup.apply(limits, settings.privileged())
 }
 

@@ -4,6 +4,7 @@
 //! starts init, copies the console to a log, answers on the control socket, starts again when the
 //! guest reboots, and tidies up when it ends. Init dies with it.
 
+mod allowance;
 mod boot;
 pub(crate) mod client;
 mod control;
@@ -12,6 +13,7 @@ mod hooking;
 mod last_words;
 pub(crate) mod leash;
 mod log;
+mod moment;
 mod own;
 pub(crate) mod policy;
 pub(crate) mod protocol;
@@ -23,7 +25,7 @@ mod terminal;
 mod viewer;
 mod watch;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -37,19 +39,21 @@ use self::boot::Booted;
 use self::control::Control;
 use self::halt::Unheard;
 use self::leash::Leash;
+use self::moment::Moment;
 use self::policy::Restarts;
 use self::protocol::{Killed, Report};
 use self::requests::Freezing;
 use self::terminal::Terminal;
+use crate::VERSION;
 use crate::cgroup::Cgroup;
 use crate::config::Settings;
 use crate::container::Container;
 use crate::containers::Directories;
-use crate::error::{Result, Tried};
+use crate::error::{Error, Result, Tried};
 use crate::events::Change;
 use crate::init::Execution;
 use crate::network::Connected;
-use crate::sys::spawn::{Running, detach};
+use crate::sys::spawn::Running;
 
 /// The last argument of a monitor that ends with its caller.
 pub(crate) const FOREGROUND: &str = "foreground";
@@ -64,7 +68,7 @@ pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         [first @ .., last] if last == FOREGROUND => (first, true),
         all => (all, false),
     };
-    let [state, run, log, name] = arguments else {
+    let [version, state, run, log, name] = arguments else {
         eprintln!("the monitor is started by `sampan start`, not by hand");
         return ExitCode::from(2);
     };
@@ -73,16 +77,17 @@ pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         run: PathBuf::from(run),
         log: PathBuf::from(log),
     };
-    let report = match own_session(foreground) {
+    let report = match own_session() {
         Ok(report) => report,
         Err(error) => {
             eprintln!("{}", error.chain());
             // Standard output is the pipe to the caller still.
-            let _ = serde_json::to_writer(std::io::stdout(), &Report::failure(&error));
+            let _ = send(std::io::stdout(), &Report::failure(&error));
             return ExitCode::FAILURE;
         }
     };
-    let result = name.to_string_lossy().parse().and_then(|name| {
+    let result = check_version(version).and_then(|()| {
+        let name = name.to_string_lossy().parse()?;
         let leash = foreground.then(Leash::take).transpose()?;
         Monitor::start(Container::new(directories, name), leash)
     });
@@ -97,7 +102,7 @@ pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     // Whoever asked may be gone; the container runs all the same.
-    let _ = serde_json::to_writer(&report, &answer);
+    let _ = send(&report, &answer);
     drop(report);
     let Some(monitor) = monitor else {
         return ExitCode::FAILURE;
@@ -111,15 +116,28 @@ pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Leaves the caller's session, and its process unless it is the caller's foreground; returns the
-/// pipe that was standard output.
-pub(crate) fn own_session(foreground: bool) -> Result<File> {
-    let what = || "go to the background".to_owned();
-    if foreground {
-        nix::unistd::setsid().tried(what)?;
-    } else {
-        detach().tried(what)?;
+/// In one piece: the caller need not wake up for each word of it.
+fn send(mut to: impl Write, report: &Report) -> std::io::Result<()> {
+    to.write_all(&serde_json::to_vec(report)?)
+}
+
+/// An update replaces two files, not in one moment.
+fn check_version(callers: &OsStr) -> Result<()> {
+    if callers == VERSION {
+        return Ok(());
     }
+    Err(Error::environment(format!(
+        "sampan-monitor is of version {VERSION}, and was started by version {}",
+        callers.display()
+    ))
+    .with_hint("try again when the update is complete, or install Sampan anew"))
+}
+
+/// Leaves the caller's session; returns the pipe that was standard output. It stays the caller's
+/// child, which takes no second fork: init inherits it soon.
+pub(crate) fn own_session() -> Result<File> {
+    let what = || "go to the background".to_owned();
+    nix::unistd::setsid().tried(what)?;
     let _ = std::io::stdout().flush();
     let report = std::io::stdout().as_fd().try_clone_to_owned().tried(what)?;
     let null = File::options().write(true).open("/dev/null").tried(what)?;
@@ -138,8 +156,8 @@ struct Monitor {
     /// `None` between two starts.
     init: Option<Running>,
     network: Connected,
-    /// Of this init: in seconds since 1970, and by a clock that nobody sets.
-    started_at: u64,
+    /// Of this init: for people, and for what is waited for.
+    started_at: Moment,
     booted_at: Instant,
     restarts: Restarts,
     stopping: bool,
@@ -162,7 +180,7 @@ struct Monitor {
 impl Monitor {
     /// A new init runs.
     fn begin(&mut self, booted: Booted) {
-        self.started_at = now();
+        self.started_at = Moment::now();
         self.booted_at = Instant::now();
         let init_pid = booted.running.pid;
         self.network = booted.network;

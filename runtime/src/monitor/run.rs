@@ -80,10 +80,15 @@ impl Monitor {
             self.cgroup.remove()?;
             self.hooks_after(HookKind::PostStop, "reboot");
             self.ended = None;
+            // Limits change while it runs: it gets those of today.
+            let today = self.container.settings();
+            let limits = today
+                .as_ref()
+                .map_or(&self.settings.cgroup, |it| &it.cgroup);
             match boot::boot(
                 &self.container,
                 &self.settings,
-                &self.cgroup,
+                (&self.cgroup, limits),
                 &self.console,
                 &self.ttys,
                 None,

@@ -11,9 +11,10 @@ use super::control::Control;
 use super::last_words::LastWords;
 use super::leash::Leash;
 use super::log::{Bounds, Log};
+use super::moment::Moment;
 use super::policy::{NEVER, RestartPolicy, Restarts};
 use super::terminal::Terminal;
-use super::{Monitor, boot, now, own};
+use super::{Monitor, boot, own};
 use crate::cgroup::Cgroup;
 use crate::config::Settings;
 use crate::container::Container;
@@ -26,9 +27,9 @@ use crate::run_directory::RunDirectory;
 use crate::sys::pidfd;
 use crate::sys::spawn::Running;
 
-/// How long an init is watched that may die at once. It gets a turn on the processor, and a start
-/// does not get slower by it than what is measured.
-const OBSERVATION: Duration = Duration::ZERO;
+/// How long an init is watched that may die at once: a program that is not whole (no loader for it, no
+/// library) needs less.
+const OBSERVATION: Duration = Duration::from_micros(300);
 
 /// Everything but an init.
 struct Prepared {
@@ -87,7 +88,7 @@ impl Monitor {
             signals: prepared.signals,
             init: None,
             network: Connected::default(),
-            started_at: now(),
+            started_at: Moment::now(),
             booted_at: Instant::now(),
             restarts: prepared.restarts,
             stopping: false,
@@ -163,7 +164,7 @@ impl Prepared {
         let started = boot::boot(
             container,
             &self.settings,
-            &self.cgroup,
+            (&self.cgroup, &self.settings.cgroup),
             &self.console,
             &self.ttys,
             self.execution.as_ref(),

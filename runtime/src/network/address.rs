@@ -170,7 +170,7 @@ fn route(family: AddressFamily, index: u32, scope: RouteScope) -> RouteMessage {
     message
 }
 
-fn family(address: IpAddr) -> AddressFamily {
+pub(super) fn family(address: IpAddr) -> AddressFamily {
     match address {
         IpAddr::V4(_) => AddressFamily::Inet,
         IpAddr::V6(_) => AddressFamily::Inet6,

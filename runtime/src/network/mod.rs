@@ -13,6 +13,7 @@ pub(crate) mod managed;
 mod netlink;
 mod nft;
 pub mod service;
+pub mod uplink;
 
 use std::fs::File;
 use std::io;

@@ -22,7 +22,7 @@ use std::sync::mpsc;
 
 pub use process::SandboxProcess;
 
-use crate::cgroup::{Limits, SandboxCgroup, can_limit};
+use crate::cgroup::{Entrance, Limits, SandboxCgroup, can_limit};
 use crate::error::{Error, Result, Tried};
 use crate::idmap::IdRange;
 use crate::storage::RootPath;
@@ -117,7 +117,6 @@ impl Sandbox {
     }
 
     fn start(self) -> Result<(Running, Option<SandboxCgroup>)> {
-        let plan = self.plan()?;
         let mut namespaces = libc::CLONE_NEWUSER
             | libc::CLONE_NEWNS
             | libc::CLONE_NEWPID
@@ -131,10 +130,11 @@ impl Sandbox {
             Err(_) if self.limits.is_empty() => None,
             other => Some(other?),
         };
-        let child = spawn(plan, namespaces, None)?;
-        if let Some(cgroup) = &cgroup {
-            cgroup.add(child.pid())?;
-        }
+        let entrance = match &cgroup {
+            Some(cgroup) => cgroup.entrance()?,
+            None => Entrance::default(),
+        };
+        let child = spawn(self.plan(&entrance)?, namespaces, entrance.unified())?;
         let user = map_ids(child.pid(), self.ids)?;
         match &self.rootfs {
             Some(rootfs) => {
@@ -146,8 +146,9 @@ impl Sandbox {
         Ok((child.wait_for_exec()?, cgroup))
     }
 
-    fn plan(&self) -> Result<Plan> {
+    fn plan(&self, entrance: &Entrance) -> Result<Plan> {
         let mut plan = Plan::new().tried(|| "open pipes".to_owned())?;
+        entrance.add_steps(&mut plan)?;
         view::add_steps(self, &mut plan)?;
         // A terminal's Ctrl-C reaches the program that started it, which ends it in order.
         plan.step("start a session", Step::Setsid);

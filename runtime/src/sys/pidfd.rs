@@ -5,8 +5,9 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::Signal;
+use nix::sys::time::TimeSpec;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,14 +63,9 @@ pub(crate) fn signal_number(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()
 pub(crate) fn ended(pidfd: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
     let deadline = timeout.map(|t| Instant::now() + t);
     loop {
-        let wait = match deadline {
-            None => PollTimeout::NONE,
-            Some(at) => {
-                let left = at.saturating_duration_since(Instant::now()).as_millis() + 1;
-                PollTimeout::try_from(left.min(60_000) as i32).unwrap_or(PollTimeout::MAX)
-            }
-        };
-        match poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], wait) {
+        // Not poll(2), whose millisecond is a tenth of a container's start.
+        let wait = deadline.map(|at| TimeSpec::from(at.saturating_duration_since(Instant::now())));
+        match ppoll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], wait, None) {
             Ok(0) if deadline.is_none_or(|at| Instant::now() < at) => {}
             Ok(0) => return Ok(false),
             Ok(_) => return Ok(true),

@@ -40,6 +40,8 @@ pub(crate) enum Source {
 pub(crate) enum Step {
     /// Wait for the parent's go byte; descriptors that come with it land in slots from 0 on.
     WaitForGo,
+    /// Move this process to the version 1 cgroup of this open `tasks`.
+    EnterCgroup(RawFd),
     /// `mount --make-rprivate /`.
     PrivateMounts,
     /// Make a detached mount of a new file system and keep it in a slot.

@@ -404,20 +404,6 @@ pub(crate) fn set_limit(pid: i32, resource: u32, soft: u64, hard: u64) -> io::Re
         .map(drop)
 }
 
-/// Goes on in the background: a child in a session of its own takes over, and this process exits
-/// with status 0. Only for a process without other threads.
-pub(crate) fn detach() -> io::Result<()> {
-    // SAFETY: the caller is single-threaded (a freshly executed monitor), so the child's copy of
-    // all locks and of the allocator is consistent.
-    match unsafe { nix::unistd::fork() }? {
-        nix::unistd::ForkResult::Parent { .. } => std::process::exit(0),
-        nix::unistd::ForkResult::Child => {
-            nix::unistd::setsid()?;
-            Ok(())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

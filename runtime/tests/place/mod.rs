@@ -179,7 +179,6 @@ pub fn example(name: &str) -> PathBuf {
 pub fn options() -> StartOptions {
     StartOptions {
         monitor_program: example("monitor"),
-        monitor_arguments: Vec::new(),
     }
 }
 

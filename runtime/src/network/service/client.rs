@@ -114,11 +114,11 @@ fn start(place: &Place, directory: &Path, bridge: &str) -> Result<()> {
         .stdin(Stdio::null())
         .stdout(write)
         .stderr(log);
-    let mut child = command.spawn().tried(|| "execute sampan".to_owned())?;
+    // It goes to a session of its own, and init inherits it soon.
+    command.spawn().tried(|| "execute sampan".to_owned())?;
     // Our copy of the pipe's end is in there.
     drop(command);
-    // It goes to the background at once.
-    child.wait().tried(|| "wait for the service".to_owned())?;
+
     let mut text = String::new();
     read.read_to_string(&mut text)
         .tried(|| "read the report of the service".to_owned())?;

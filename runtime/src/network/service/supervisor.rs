@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Runs until it is ended by a signal. The first thing it does is to leave the caller's process;
 /// what it says on standard output is whether it answers.
 pub(super) fn supervise(directory: &Path, bridge: &str) -> Result<()> {
-    let mut report = own_session(false)?;
+    let mut report = own_session()?;
     let place = Place::of(directory);
     let begun = (|| {
         let lock = place.run().lock()?;
