@@ -47,7 +47,11 @@ impl Container {
         let mut after = before.clone();
         change(&mut after)?;
         match self.put(&before, &after)? {
-            Replaced::Done(edited) => Ok(edited),
+            Replaced::Done(edited) => {
+                // It is changed, whoever finds it by its name.
+                let _ = self.networks().tell_services();
+                Ok(edited)
+            }
             Replaced::Refused(problems) => {
                 let first = problems.into_iter().next();
                 Err(first

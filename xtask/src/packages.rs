@@ -5,13 +5,17 @@ use xshell::{Shell, cmd};
 use crate::Result;
 
 /// Package, and what the tests use it for.
-pub const TEST: [(&str, &str); 10] = [
+pub const TEST: [(&str, &str); 12] = [
     ("btrfs-progs", "mkfs.btrfs, for containers on btrfs"),
     ("busybox-static", "small guests that need no download"),
     ("g++", "libFuzzer, for the inputs that are replayed"),
     (
         "debootstrap",
         "the oracle: our base systems must be its, file for file",
+    ),
+    (
+        "iptables",
+        "a closed firewall, as docker makes it, around our networks",
     ),
     (
         "lxc",
@@ -21,6 +25,7 @@ pub const TEST: [(&str, &str); 10] = [
         "lxc-templates",
         "the configs that LXC's Debian containers include",
     ),
+    ("nftables", "another reader of our packet filters"),
     (
         "nginx-light",
         "a mirror on loopback that keeps what it has served",

@@ -9,6 +9,7 @@ mod definition;
 mod foreign;
 mod forward;
 mod forwarding;
+mod kind;
 mod members;
 mod port;
 mod rules;
@@ -22,10 +23,11 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
-pub use self::definition::{Definition, Kind};
+pub use self::definition::Definition;
 pub(crate) use self::forward::forwards_of;
 pub use self::forward::{FORWARD_KEY, Forward, Protocol};
 pub use self::forwarding::Forwarded;
+pub use self::kind::Kind;
 pub(crate) use self::members::{hardware, port_of};
 pub(crate) use self::port::Port;
 

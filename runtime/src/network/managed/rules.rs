@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::definition::{Definition, Kind};
+use super::{Definition, Kind};
 use crate::network::nft::{
     Address, Batch, FORWARD, Family, Hook, INPUT, INTERFACE_TO_VERDICT, Is, OUTPUT, PORT_TO_IPV4,
     PORT_TO_IPV6, POSTROUTING, PREROUTING, Rule, Table,

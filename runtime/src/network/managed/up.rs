@@ -27,6 +27,10 @@ impl Networks {
     pub fn down(&self, name: &str) -> Result<()> {
         must_be_root("take a network down")?;
         let network = self.open(name)?;
+        if !network.kind.is_managed() {
+            // Nothing was made for it.
+            return Ok(());
+        }
         let _lock = self.lock()?;
         let running = self.running_ports(&network)?;
         if !running.is_empty() {
@@ -78,7 +82,11 @@ impl Networks {
                 return Ok(false);
             }
         }
-        Ok(!foreign::are_missing(&network.name).tried(what)?)
+        if foreign::are_missing(&network.name).tried(what)? {
+            return Ok(false);
+        }
+        let served = network.dns || network.dhcp;
+        Ok(!served || service::is_running(&self.run_directory(&network.name))?)
     }
 
     /// The caller holds the lock.
@@ -194,7 +202,7 @@ impl Networks {
     pub fn tell_services(&self) -> Result<()> {
         for network in self.list()? {
             let directory = self.run_directory(&network.name);
-            if network.kind.is_managed() && directory.exists() {
+            if network.kind.is_managed() && service::is_running(&directory)? {
                 let _lock = self.lock()?;
                 service::update(&directory, &self.table(&network)?)?;
             }

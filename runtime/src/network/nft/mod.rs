@@ -5,6 +5,7 @@
 
 mod message;
 mod rule;
+mod value;
 
 use std::io;
 
@@ -13,7 +14,8 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use self::message::{Attributes, answers, message};
 
 pub(crate) use self::message::Found;
-pub(crate) use self::rule::{Address, Is, Rule, Verdict, interface_name};
+pub(crate) use self::rule::{Address, Is, Rule, Verdict};
+pub(crate) use self::value::interface_name;
 
 /// Which packets a table sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -278,7 +280,7 @@ pub(crate) fn rules(table: Table<'_>, chain: &str) -> io::Result<Vec<(u64, Optio
             && rule.text(2) == Some(chain)
             && let Some(handle) = rule.long(3)
         {
-            found.push((handle, rule.get(7).and_then(rule::comment)));
+            found.push((handle, rule.get(7).and_then(value::comment)));
         }
     })?;
     Ok(found)

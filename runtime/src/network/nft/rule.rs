@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Family;
 use super::message::Attributes;
+use super::value::{self, interface_name, mask, octets};
 
 /// A rule in the making. Each step either lets the packet go on to the next one, or the rule does
 /// not concern it.
@@ -275,11 +276,7 @@ impl Rule {
         let Some(comment) = self.comment else {
             return attributes;
         };
-        // As nft(8) does: type 0, length, text.
-        let mut data = vec![0, comment.len() as u8 + 1];
-        data.extend(comment.as_bytes());
-        data.push(0);
-        attributes.bytes(7, &data)
+        attributes.bytes(7, &value::of_comment(&comment))
     }
 
     fn meta(self, key: u32, register: u32) -> Rule {
@@ -337,75 +334,5 @@ impl Rule {
         let one = Attributes::default().text(1, name).nested(2, data);
         self.expressions = self.expressions.nested(1, &one);
         self
-    }
-}
-
-/// The comment in a rule's user data.
-pub(super) fn comment(data: &[u8]) -> Option<String> {
-    let mut rest = data;
-    while let [kind, length, more @ ..] = rest {
-        let value = more.get(..usize::from(*length))?;
-        if *kind == 0 {
-            let text = value.strip_suffix(&[0]).unwrap_or(value);
-            return Some(String::from_utf8_lossy(text).into_owned());
-        }
-        rest = more.get(usize::from(*length)..)?;
-    }
-    None
-}
-
-/// An interface's name as the kernel compares it.
-pub(crate) fn interface_name(name: &str) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    for (to, from) in bytes.iter_mut().zip(name.bytes().take(15)) {
-        *to = from;
-    }
-    bytes
-}
-
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    }
-}
-
-fn mask(address: IpAddr, bits: u8) -> Vec<u8> {
-    let length = octets(address).len();
-    (0..length)
-        .map(|at| {
-            let here = usize::from(bits).saturating_sub(at * 8).min(8);
-            (0xff00u16 >> here) as u8
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::network::nft::Found;
-
-    #[test]
-    fn masks_have_as_many_bits_as_said() {
-        let v4 = "10.0.0.0".parse().unwrap();
-        assert_eq!(mask(v4, 24), [255, 255, 255, 0]);
-        assert_eq!(mask(v4, 20), [255, 255, 240, 0]);
-        assert_eq!(mask(v4, 0), [0; 4]);
-        let v6: IpAddr = "fd00::".parse().unwrap();
-        assert_eq!(
-            mask(v6, 64)[..9],
-            [255, 255, 255, 255, 255, 255, 255, 255, 0]
-        );
-    }
-
-    #[test]
-    fn a_comment_is_read_back() {
-        let whole = Rule::new()
-            .comment("sampan web")
-            .complete(Attributes::default());
-        let data = Found::of(whole.as_bytes()).get(7).unwrap().to_vec();
-        assert_eq!(comment(&data).as_deref(), Some("sampan web"));
-        assert_eq!(comment(&[0]), None);
-        assert_eq!(comment(&[9, 200, 1]), None);
     }
 }

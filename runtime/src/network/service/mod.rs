@@ -52,6 +52,14 @@ pub fn stop(directory: &Path) -> Result<()> {
     client::stop(directory)
 }
 
+/// Whether it runs. Cheap, and waits for nobody.
+///
+/// # Errors
+/// The cause why that cannot be known.
+pub fn is_running(directory: &Path) -> Result<bool> {
+    place::Place::of(directory).run().is_locked()
+}
+
 /// The main function of the hidden command `network-service`. `arguments` are those after the
 /// command's name: `run DIRECTORY BRIDGE` is the supervisor, `serve` the server. `ensure DIRECTORY
 /// BRIDGE`, `update DIRECTORY` (both with the table on standard input) and `stop DIRECTORY` do what
