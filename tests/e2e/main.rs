@@ -47,3 +47,4 @@ mod sweep;
 mod templates;
 mod tour;
 mod trust;
+mod uplink;
