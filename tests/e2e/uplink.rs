@@ -95,7 +95,7 @@ fn containers_on_a_bridge_above_an_uplink_are_on_the_lan_and_the_host_stays_ther
         scene.sampan(&[&ping[..], &[there]].concat()).ok();
     }
     scene.refuses(&["network", "down", "br0"], "1 of its containers runs");
-    scene.sampan(&["stop", "--kill", "web"]).ok();
+    scene.sampan(&["destroy", "--force", "web"]).ok();
     scene.sampan(&["network", "rm", "br0"]).ok();
     assert_eq!(scene.host_state(), before);
     assert_eq!(scene.host.interfaces(), ["eth0"]);
