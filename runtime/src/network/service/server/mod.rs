@@ -48,6 +48,7 @@ struct Server {
     poll: Poll,
     supervisor: UnixStream,
     inbox: Inbox,
+    listens: bool,
     datagrams: Vec<UdpSocket>,
     listeners: Vec<TcpListener>,
     dhcp: Option<UdpSocket>,
@@ -66,6 +67,7 @@ impl Server {
             poll: Poll::new().tried(|| "make an epoll instance".to_owned())?,
             supervisor: take(SUPERVISOR)?.into(),
             inbox: Inbox::default(),
+            listens: false,
             datagrams: Vec::new(),
             listeners: Vec::new(),
             dhcp: None,
@@ -88,17 +90,8 @@ impl Server {
     }
 
     fn run(&mut self) -> io::Result<()> {
-        let poll = &self.poll;
-        poll.add(&self.supervisor, Source::Supervisor, Interest::Read)?;
-        for (number, socket) in (0..).zip(&self.datagrams) {
-            poll.add(socket, Source::Datagrams(number), Interest::Read)?;
-        }
-        for (number, socket) in (0..).zip(&self.listeners) {
-            poll.add(socket, Source::Listener(number), Interest::Read)?;
-        }
-        if let Some(socket) = &self.dhcp {
-            poll.add(socket, Source::Dhcp, Interest::Read)?;
-        }
+        self.poll
+            .add(&self.supervisor, Source::Supervisor, Interest::Read)?;
         let mut events = Vec::new();
         loop {
             let deadlines = [self.forwarder.deadline(), self.connections.deadline()];
@@ -144,9 +137,29 @@ impl Server {
             let ips: Vec<_> = resolvers.iter().map(SocketAddr::ip).collect();
             self.leases = Leases::new(&table, &ips);
             self.forwarder.set_resolvers(resolvers);
+            if !self.listens {
+                self.listen()?;
+            }
             self.supervisor.write_all(orders::OBEYED)?;
         }
         Ok(open)
+    }
+
+    /// Not before there is a table: what waits in the sockets since the last server would be answered
+    /// from nothing.
+    fn listen(&mut self) -> io::Result<()> {
+        self.listens = true;
+        let poll = &self.poll;
+        for (number, socket) in (0..).zip(&self.datagrams) {
+            poll.add(socket, Source::Datagrams(number), Interest::Read)?;
+        }
+        for (number, socket) in (0..).zip(&self.listeners) {
+            poll.add(socket, Source::Listener(number), Interest::Read)?;
+        }
+        if let Some(socket) = &self.dhcp {
+            poll.add(socket, Source::Dhcp, Interest::Read)?;
+        }
+        Ok(())
     }
 
     fn read_datagrams(&mut self, number: u32) {
