@@ -29,6 +29,7 @@ mod lifecycle;
 mod load;
 mod lock;
 mod mistakes;
+mod names;
 mod network;
 mod oracle;
 mod output;

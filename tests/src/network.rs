@@ -26,6 +26,34 @@ impl HostNetwork {
         ran(&mut ip)
     }
 
+    /// Gives another namespace, which plays a guest, an eth0 on a bridge of this one.
+    #[track_caller]
+    pub fn plug(&self, bridge: &str, guest: &HostNetwork, mac: &str) {
+        let end = format!("v{:x}", unique());
+        let inside = format!("/run/netns/{}", guest.name);
+        self.ip(&format!(
+            "link add {end} type veth peer name eth0 address {mac} netns {inside}"
+        ));
+        self.ip(&format!("link set {end} master {bridge} up"));
+        guest.ip("link set eth0 up");
+    }
+
+    /// Does something in this namespace. Sockets that are made there stay there.
+    pub fn inside<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        let namespace = std::fs::File::open(format!("/run/netns/{}", self.name));
+        let namespace = namespace.expect("the namespace is there");
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET)
+                    .expect("a namespace can be entered");
+                act()
+            });
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
     /// The same command, run in this namespace.
     pub fn enter(&self, command: &Command) -> Command {
         let mut entered = Command::new("nsenter");

@@ -5,7 +5,8 @@ use xshell::{Shell, cmd};
 use crate::Result;
 
 /// Package, and what the tests use it for.
-pub const TEST: [(&str, &str); 10] = [
+pub const TEST: [(&str, &str); 12] = [
+    ("bind9-dnsutils", "dig, which asks for names"),
     ("btrfs-progs", "mkfs.btrfs, for containers on btrfs"),
     ("busybox-static", "small guests that need no download"),
     ("g++", "libFuzzer, for the inputs that are replayed"),
@@ -13,6 +14,7 @@ pub const TEST: [(&str, &str); 10] = [
         "debootstrap",
         "the oracle: our base systems must be its, file for file",
     ),
+    ("isc-dhcp-client", "dhclient, which asks for addresses"),
     (
         "lxc",
         "the oracle: it must boot what Sampan makes, unchanged",
