@@ -38,6 +38,39 @@ fn a_killed_server_comes_back_and_answers() {
 }
 
 #[test]
+fn a_server_comes_back_after_an_upgrade_too() {
+    let scene = Scene::new();
+    let copy = scene.env.scratch().join("sampan");
+    fs::copy(sampan_tests::TestEnvironment::binary(), &copy).unwrap();
+    let command = scene.command_of(&copy, &["ensure", "br0"]);
+    let table = scene.table.to_string();
+    let ensured = sampan_tests::Background::start(command, table.as_bytes());
+    ensured.wait().ok();
+    // The program that runs has no path any more.
+    fs::remove_file(&copy).unwrap();
+    end(scene.processes().1);
+    assert_eq!(scene.dig("@10.9.0.1 +short web A"), "10.9.0.9\n");
+}
+
+#[test]
+fn a_network_of_65532_is_answered_and_changed() {
+    let mut scene = Scene::new();
+    let hosts = (2..65_534_u32).map(|n| {
+        let [_, _, a, b] = n.to_be_bytes();
+        let mac = [2, 0, 0, 0, a, b];
+        json!({ "name": format!("container-{n}"), "mac": mac, "ipv4": format!("10.9.{a}.{b}"), "ipv6": format!("fd09::{n:x}") })
+    });
+    scene.table["hosts"] = hosts.collect();
+    scene.table["gateway4"] = json!(["10.9.0.1", 16]);
+    scene.ensure();
+    let before = scene.processes();
+    scene.service(&["update"]).ok();
+    let found = scene.dig("@10.9.0.1 +short container-65000");
+    assert_eq!(found, "10.9.253.232\n");
+    assert_eq!(scene.processes(), before, "it was started anew");
+}
+
+#[test]
 fn a_killed_supervisor_takes_its_server_along_and_another_is_started() {
     let scene = Scene::new();
     scene.ensure();

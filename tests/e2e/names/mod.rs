@@ -5,7 +5,7 @@ mod dns;
 mod life;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sampan_tests::{Background, HostNetwork, Ran, TestEnvironment};
@@ -56,7 +56,11 @@ impl Scene {
 
     /// The hidden command, with the table on standard input.
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(TestEnvironment::binary());
+        self.command_of(&TestEnvironment::binary(), words)
+    }
+
+    fn command_of(&self, binary: &Path, words: &[&str]) -> Command {
+        let mut command = Command::new(binary);
         command.arg("network-service").arg(words[0]);
         command.arg(self.directory()).args(&words[1..]);
         self.host.enter(&command)
