@@ -92,11 +92,46 @@ fn main() -> std::io::Result<()> {
          dev/null proc/kcore none bind,relative,optional\n/d e none bind,idmap=container,create=file\n\
          tmpfs /srv/rootfs/run tmpfs size=1m,strictatime,sync\n",
     )?;
+    for (name, question) in [
+        ("host", &b"\x03WEB\x02eu\x06sampan\0\0\x01\0\x01"[..]),
+        ("nobody", b"\x01x\x06sampan\0\0\x1c\0\x01"),
+        (
+            "reverse",
+            b"\x019\x010\x019\x0210\x07in-addr\x04arpa\0\0\x0c\0\x01",
+        ),
+    ] {
+        let mut query = b"ab\x01\0\0\x01\0\0\0\0\0\x01".to_vec();
+        query.extend(question);
+        query.extend(b"\0\0\x29\x04\xd0\0\0\0\0\0\0");
+        seed("names", name, query)?;
+    }
+    for (name, options) in [
+        ("discover", &b"\x35\x01\x01\x3d\x03abc"[..]),
+        (
+            "request",
+            b"\x35\x01\x03\x32\x04\x0a\x09\0\x09\x36\x04\x0a\x09\0\x01",
+        ),
+        ("inform", b"\x35\x01\x08"),
+    ] {
+        seed("dhcp", name, dhcp(options))?;
+    }
     seed(
         "options",
         "words",
         "text=a\non=yes\nlist=a,b\nmirror=http://m.invalid/debian\none=b\n",
     )
+}
+
+/// A message of the guest that the target knows.
+fn dhcp(options: &[u8]) -> Vec<u8> {
+    let mut message = b"\x01\x01\x06\0abcd\0\0\x80\0\x0a\x09\0\x09".to_vec();
+    message.resize(28, 0);
+    message.extend([2, 0, 0, 0, 0, 9]);
+    message.resize(236, 0);
+    message.extend([99, 130, 83, 99]);
+    message.extend(options);
+    message.push(255);
+    message
 }
 
 /// Every sort of entry, by hand.

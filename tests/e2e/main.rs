@@ -32,6 +32,7 @@ mod lifecycle;
 mod load;
 mod lock;
 mod mistakes;
+mod names;
 mod nat;
 mod network;
 mod oracle;

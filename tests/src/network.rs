@@ -31,6 +31,18 @@ impl HostNetwork {
         ran(&mut ip)
     }
 
+    /// Gives another namespace, which plays a guest, an eth0 on a bridge of this one.
+    #[track_caller]
+    pub fn plug(&self, bridge: &str, guest: &HostNetwork, mac: &str) {
+        let end = format!("v{:x}", unique());
+        let inside = format!("/run/netns/{}", guest.name);
+        self.ip(&format!(
+            "link add {end} type veth peer name eth0 address {mac} netns {inside}"
+        ));
+        self.ip(&format!("link set {end} master {bridge} up"));
+        guest.ip("link set eth0 up");
+    }
+
     /// Lays a cable to another one: `end` here, `their_end` there, with these addresses.
     #[track_caller]
     pub fn cable(&self, end: (&str, &[&str]), other: &Self, their_end: (&str, &[&str])) {

@@ -5,7 +5,8 @@ use xshell::{Shell, cmd};
 use crate::Result;
 
 /// Package, and what the tests use it for.
-pub const TEST: [(&str, &str); 12] = [
+pub const TEST: [(&str, &str); 14] = [
+    ("bind9-dnsutils", "dig, which asks for names"),
     ("btrfs-progs", "mkfs.btrfs, for containers on btrfs"),
     ("busybox-static", "small guests that need no download"),
     ("g++", "libFuzzer, for the inputs that are replayed"),
@@ -13,6 +14,7 @@ pub const TEST: [(&str, &str); 12] = [
         "debootstrap",
         "the oracle: our base systems must be its, file for file",
     ),
+    ("isc-dhcp-client", "dhclient, which asks for addresses"),
     (
         "iptables",
         "a closed firewall, as docker makes it, around our networks",

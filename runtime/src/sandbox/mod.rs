@@ -17,7 +17,7 @@ use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 pub use process::SandboxProcess;
@@ -37,7 +37,7 @@ const PROCESSES: u64 = 4096;
 /// What to run, and what it may see.
 #[derive(Debug)]
 pub struct Sandbox {
-    /// The host's path of the executable. Inside it is `/sampan`.
+    /// The host's path of the executable. Inside it is `/sampan`, unless it is `/proc/self/exe`.
     pub program: PathBuf,
     /// Arguments, without the program's name.
     pub arguments: Vec<OsString>,
@@ -88,6 +88,11 @@ impl Sandbox {
     /// Ends it when it takes more memory than this, what it writes to a tmpfs included.
     pub fn limit_memory(&mut self, bytes: u64) {
         self.limits.memory = Some(bytes);
+    }
+
+    /// Whether it is the caller's program: one that was replaced while it ran has no path any more.
+    fn is_own_program(&self) -> bool {
+        self.program == Path::new("/proc/self/exe")
     }
 
     /// Starts it, and returns when the program runs.
@@ -198,9 +203,17 @@ impl Sandbox {
             .chain(self.arguments.iter().map(|a| a.as_bytes().to_vec()))
             .map(c_string)
             .collect::<Result<_>>()?;
+        let program = if self.is_own_program() {
+            let own =
+                File::open(&self.program).tried(|| format!("open {}", self.program.display()))?;
+            let number = keep(&mut plan, &OwnedFd::from(own))?;
+            c_string(format!("/proc/self/fd/{number}"))?
+        } else {
+            c"/sampan".to_owned()
+        };
         plan.step(
             format!("execute {} in the sandbox", self.program.display()),
-            Step::Exec(Exec::new(vec![c"/sampan".to_owned()], argv, environment)),
+            Step::Exec(Exec::new(vec![program], argv, environment)),
         );
         Ok(plan)
     }

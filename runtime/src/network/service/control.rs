@@ -11,7 +11,7 @@ use crate::error::{Error, Result, Tried};
 /// The client's one word: take the table as it is now.
 pub(super) const APPLY: &[u8; 1] = b"a";
 /// Longer than a server may take to obey.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The supervisor's answer.
 #[derive(Debug, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 //! starts in a sandbox, answers on them: it is what reads the messages of guests. `ensure`, `update`
 //! and `stop` are for whoever makes networks and containers.
 
+mod answers;
 mod client;
 mod control;
 mod dhcp;
@@ -20,6 +21,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+#[doc(hidden)]
+pub use self::answers::Answers;
 pub use self::table::{Host, Table};
 use crate::error::{Error, Result};
 

@@ -24,6 +24,7 @@ use super::dns::zone::Zone;
 use crate::error::{Error, Result, Tried};
 use crate::sys::confine;
 use crate::sys::inherited::inherited_socket;
+use crate::sys::spawn::set_limit;
 
 /// The words for what is at the descriptors from [`FIRST_SOCKET`] on.
 pub(super) const DATAGRAMS: &str = "datagrams";
@@ -34,12 +35,17 @@ pub(super) const DHCP: &str = "dhcp";
 pub(super) const SUPERVISOR: i32 = 3;
 pub(super) const FIRST_SOCKET: i32 = 4;
 
+/// More than questions and connections can be.
+const DESCRIPTORS: u64 = 1024;
 /// Datagrams read of one socket before the others have their turn.
 const AT_ONCE: usize = 32;
 
 /// Answers until the supervisor is gone. `sockets` are the words for them.
 pub(super) fn serve(sockets: &[&str]) -> Result<()> {
     let mut server = Server::new(sockets)?;
+    // All that may be open at a time fit, whatever the limit of whoever made the network is: a
+    // connection that cannot be accepted would be told again and again. What is refused stays so.
+    let _ = set_limit(0, libc::RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS);
     confine::to_sockets().tried(|| "give up all but the sockets".to_owned())?;
     server.run().tried(|| "wait for questions".to_owned())
 }
@@ -48,6 +54,7 @@ struct Server {
     poll: Poll,
     supervisor: UnixStream,
     inbox: Inbox,
+    listens: bool,
     datagrams: Vec<UdpSocket>,
     listeners: Vec<TcpListener>,
     dhcp: Option<UdpSocket>,
@@ -66,6 +73,7 @@ impl Server {
             poll: Poll::new().tried(|| "make an epoll instance".to_owned())?,
             supervisor: take(SUPERVISOR)?.into(),
             inbox: Inbox::default(),
+            listens: false,
             datagrams: Vec::new(),
             listeners: Vec::new(),
             dhcp: None,
@@ -88,17 +96,8 @@ impl Server {
     }
 
     fn run(&mut self) -> io::Result<()> {
-        let poll = &self.poll;
-        poll.add(&self.supervisor, Source::Supervisor, Interest::Read)?;
-        for (number, socket) in (0..).zip(&self.datagrams) {
-            poll.add(socket, Source::Datagrams(number), Interest::Read)?;
-        }
-        for (number, socket) in (0..).zip(&self.listeners) {
-            poll.add(socket, Source::Listener(number), Interest::Read)?;
-        }
-        if let Some(socket) = &self.dhcp {
-            poll.add(socket, Source::Dhcp, Interest::Read)?;
-        }
+        self.poll
+            .add(&self.supervisor, Source::Supervisor, Interest::Read)?;
         let mut events = Vec::new();
         loop {
             let deadlines = [self.forwarder.deadline(), self.connections.deadline()];
@@ -140,13 +139,35 @@ impl Server {
     fn obey(&mut self) -> io::Result<bool> {
         let open = self.inbox.read(&mut self.supervisor)?;
         while let Some(Orders { table, resolvers }) = self.inbox.next()? {
+            // Not two at a time: they may be large.
+            self.zone = Zone::default();
             self.zone = Zone::new(&table);
             let ips: Vec<_> = resolvers.iter().map(SocketAddr::ip).collect();
             self.leases = Leases::new(&table, &ips);
             self.forwarder.set_resolvers(resolvers);
+            if !self.listens {
+                self.listen()?;
+            }
             self.supervisor.write_all(orders::OBEYED)?;
         }
         Ok(open)
+    }
+
+    /// Not before there is a table: what waits in the sockets since the last server would be answered
+    /// from nothing.
+    fn listen(&mut self) -> io::Result<()> {
+        self.listens = true;
+        let poll = &self.poll;
+        for (number, socket) in (0..).zip(&self.datagrams) {
+            poll.add(socket, Source::Datagrams(number), Interest::Read)?;
+        }
+        for (number, socket) in (0..).zip(&self.listeners) {
+            poll.add(socket, Source::Listener(number), Interest::Read)?;
+        }
+        if let Some(socket) = &self.dhcp {
+            poll.add(socket, Source::Dhcp, Interest::Read)?;
+        }
+        Ok(())
     }
 
     fn read_datagrams(&mut self, number: u32) {
