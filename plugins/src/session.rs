@@ -27,7 +27,6 @@ use crate::{
     protocol::{
         self, Answer, Call, DOWNLOADS, Ended, FILES, FromWorker, Incoming, PLUGIN, Reply, SOCKET,
     },
-    trust,
 };
 
 /// How long a worker may go on after a person asked to stop.
@@ -167,10 +166,7 @@ impl Session<'_> {
         options: Option<&ResolvedOptions>,
         memory: Option<u64>,
     ) -> Result<Answer, PluginError> {
-        let library = trust::check(&found.path).map_err(|reason| PluginError::Untrusted {
-            path: found.path.clone(),
-            reason,
-        })?;
+        let library = found.check()?;
         if self.cancellation.is_cancelled() {
             return Err(PluginError::Cancelled);
         }

@@ -13,6 +13,7 @@ mod console;
 mod container;
 mod containers;
 mod copy;
+pub mod doctor;
 mod editing;
 mod error;
 mod events;

@@ -14,6 +14,7 @@ mod copy;
 mod crashes;
 mod debian;
 mod deliver;
+mod doctor;
 mod exact;
 mod exhausted;
 mod faults;

@@ -5,7 +5,7 @@ use xshell::{Shell, cmd};
 use crate::Result;
 
 /// Package, and what the tests use it for.
-pub const TEST: [(&str, &str); 10] = [
+pub const TEST: [(&str, &str); 11] = [
     ("btrfs-progs", "mkfs.btrfs, for containers on btrfs"),
     ("busybox-static", "small guests that need no download"),
     ("g++", "libFuzzer, for the inputs that are replayed"),
@@ -25,6 +25,7 @@ pub const TEST: [(&str, &str); 10] = [
         "nginx-light",
         "a mirror on loopback that keeps what it has served",
     ),
+    ("nftables", "another reader of our packet filters"),
     (
         "qemu-user-static",
         "runs the programs of a Debian for arm64",

@@ -7,6 +7,7 @@
 
 mod files;
 mod key;
+mod leftovers;
 mod memory;
 mod obtain;
 mod output;
@@ -18,6 +19,7 @@ mod tree;
 mod unpack;
 
 pub use key::ImageKey;
+pub use leftovers::Leftover;
 pub use obtain::{Freshness, Obtained, Wanted};
 pub use output::{Delivered, Form, Output};
 pub use record::ImageRecord;

@@ -17,6 +17,7 @@ use super::netlink::Netlink;
 pub(crate) struct Link {
     pub(crate) index: u32,
     pub(crate) mtu: u32,
+    pub(crate) up: bool,
     /// `veth`, `bridge`, …; empty for hardware.
     pub(crate) kind: String,
     pub(crate) alias: Option<String>,
@@ -78,6 +79,16 @@ pub(crate) fn find(netlink: &mut Netlink, name: &str) -> io::Result<Option<Link>
         RouteNetlinkMessage::NewLink(message) => Some(read(&message)),
         _ => None,
     }))
+}
+
+/// Makes an interface that needs nothing but a name, in the namespace of the socket.
+pub(crate) fn create(netlink: &mut Netlink, name: &str, kind: InfoKind) -> io::Result<()> {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]),
+    ];
+    netlink.create(RouteNetlinkMessage::NewLink(message))
 }
 
 /// Makes a veth whose second end begins its life in the container.
@@ -182,6 +193,7 @@ fn up(mut message: LinkMessage) -> LinkMessage {
 fn read(message: &LinkMessage) -> Link {
     let mut link = Link {
         index: message.header.index,
+        up: message.header.flags.contains(LinkFlags::Up),
         ..Link::default()
     };
     for attribute in &message.attributes {

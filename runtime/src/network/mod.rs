@@ -7,8 +7,8 @@
 //! the kernel takes its time.
 
 mod address;
-mod link;
-mod netlink;
+pub(crate) mod link;
+pub(crate) mod netlink;
 
 use std::fs::File;
 use std::io;
