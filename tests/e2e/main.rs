@@ -31,6 +31,7 @@ mod load;
 mod lock;
 mod mistakes;
 mod network;
+mod network_keys;
 mod oracle;
 mod output;
 mod releases;

@@ -33,6 +33,14 @@ pub struct Network {
     pub ipvlan: IpvlanMode,
     /// `vlan.id`.
     pub vlan: Option<u16>,
+    /// `veth.vlan.id`: of the bridge's port.
+    pub port_vlan: Option<PortVlan>,
+    /// `veth.vlan.tagged.id`.
+    pub tagged_vlans: Vec<u16>,
+    /// `script.up`.
+    pub up_script: Option<Script>,
+    /// `script.down`.
+    pub down_script: Option<Script>,
     /// Where its first line is.
     pub place: String,
 }
@@ -42,11 +50,50 @@ pub struct Network {
 #[allow(missing_docs, reason = "the words of lxc.container.conf(5)")]
 pub enum NetworkKind {
     Empty,
+    None,
     Veth,
     Macvlan,
     Ipvlan,
     Vlan,
     Phys,
+}
+
+impl NetworkKind {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            NetworkKind::Empty => "empty",
+            NetworkKind::None => "none",
+            NetworkKind::Veth => "veth",
+            NetworkKind::Macvlan => "macvlan",
+            NetworkKind::Ipvlan => "ipvlan",
+            NetworkKind::Vlan => "vlan",
+            NetworkKind::Phys => "phys",
+        }
+    }
+
+    /// Whether the container gets an interface by it.
+    pub fn is_interface(self) -> bool {
+        !matches!(self, NetworkKind::Empty | NetworkKind::None)
+    }
+}
+
+/// A program of the host's that takes part in a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// A command, for a shell.
+    pub command: String,
+    /// `file:line` for messages.
+    pub place: String,
+}
+
+/// `lxc.net.N.veth.vlan.id`: the VLAN of what comes without a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortVlan {
+    /// `none`: it is dropped.
+    None,
+    /// This one.
+    Id(u16),
 }
 
 /// `lxc.net.N.macvlan.mode`.
@@ -115,6 +162,10 @@ impl Network {
             macvlan: MacvlanMode::default(),
             ipvlan: IpvlanMode::default(),
             vlan: None,
+            port_vlan: None,
+            tagged_vlans: Vec::new(),
+            up_script: None,
+            down_script: None,
             place,
         }
     }

@@ -17,6 +17,7 @@ pub(crate) mod policy;
 pub(crate) mod protocol;
 mod requests;
 mod run;
+mod scripts;
 mod sessions;
 mod start;
 mod terminal;

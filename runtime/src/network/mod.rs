@@ -7,6 +7,7 @@
 //! the kernel takes its time.
 
 mod address;
+mod bridge_vlan;
 pub(crate) mod link;
 pub(crate) mod netlink;
 
@@ -34,7 +35,7 @@ pub(crate) struct Connected {
     veths: Vec<String>,
     /// Interfaces of the host that the container was given: their names inside and on the host.
     given: Vec<(String, String)>,
-    /// Its network namespace, if something of the host is in it.
+    /// Its network namespace, if something of the host is in it or of use to scripts.
     namespace: Option<OwnedFd>,
 }
 
@@ -61,7 +62,7 @@ impl Owner<'_> {
     }
 
     /// The name of the host's end of a veth.
-    fn veth(self, network: &Network) -> String {
+    pub(crate) fn veth(self, network: &Network) -> String {
         match &network.pair {
             Some(name) => name.clone(),
             None => self.host_end(network.number),
@@ -83,7 +84,7 @@ impl Owner<'_> {
 /// The network, by its number, and what of it failed. Nothing is left then.
 pub(crate) fn connect(owner: Owner<'_>, networks: &[Network], pid: i32) -> Result<Connected> {
     let mut connected = Connected::default();
-    if networks.iter().all(|n| n.kind == NetworkKind::Empty) {
+    if !networks.iter().any(|n| n.kind.is_interface()) {
         return Ok(connected);
     }
     let namespace = namespace_of(pid)?;
@@ -104,7 +105,9 @@ pub(crate) fn connect(owner: Owner<'_>, networks: &[Network], pid: i32) -> Resul
                 ))
             })?;
     }
-    if !connected.given.is_empty() {
+    // The last scripts find what the first ones found, as with LXC.
+    let scripts = networks.iter().any(|n| n.down_script.is_some());
+    if !connected.given.is_empty() || scripts {
         connected.namespace = Some(namespace);
     }
     Ok(connected)
@@ -221,7 +224,7 @@ impl One<'_> {
         connected: &mut Connected,
     ) -> Result<()> {
         let network = self.network;
-        if network.kind == NetworkKind::Empty {
+        if !network.kind.is_interface() {
             return Ok(());
         }
         let below = network
@@ -344,8 +347,8 @@ impl One<'_> {
             )),
             false => error,
         })?;
-        connected.veths.push(name);
-        Ok(())
+        connected.veths.push(name.clone());
+        bridge_vlan::set_up(host, &name, self.network)
     }
 
     fn address(&self, host: &mut Netlink, inside: &mut Netlink, name: &str) -> Result<()> {
