@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sampan_tests::{Lxc, deadline_of, wait_until};
+use sampan_tests::{Background, Lxc, deadline_of, wait_until};
 
 use crate::network::Scene;
 
@@ -209,7 +209,7 @@ fn a_port_of_a_bridge_that_filters_is_in_the_vlans_that_it_is_told() {
     scene.sampan(&["start", "web"]).ok();
     let mut bridge = std::process::Command::new("bridge");
     bridge.args(["-json", "vlan", "show", "dev", "outer0"]);
-    let shown = sampan_tests::Background::start(scene.host.enter(&bridge), b"")
+    let shown = Background::start(scene.host.enter(&bridge), b"")
         .wait()
         .ok();
     let vlans = shown.json()[0]["vlans"].clone();
@@ -221,4 +221,134 @@ fn a_port_of_a_bridge_that_filters_is_in_the_vlans_that_it_is_told() {
     );
     assert_eq!((vlan(1).0, vlan(2).0), (Some(30), Some(40)), "{vlans}");
     assert!(!vlan(1).1.contains("PVID"), "{vlans}");
+}
+
+/// A broadcast address that a config says.
+const SAID: &str = "10.9.255.254";
+
+/// What a container has inside: names, addresses, routes, sizes, and hardware addresses where the
+/// config says them.
+fn inside(pid: i32) -> Vec<String> {
+    let ip = |words: &str| {
+        let mut command = std::process::Command::new("nsenter");
+        command.arg(format!("--net=/proc/{pid}/ns/net")).arg("ip");
+        command.args(words.split(' '));
+        Background::start(command, b"").wait().ok().stdout
+    };
+    let links: serde_json::Value = serde_json::from_str(&ip("-json address")).unwrap();
+    let mut found = Vec::new();
+    for link in links.as_array().unwrap() {
+        let flags = link["flags"].as_array().unwrap();
+        let up = flags.iter().any(|flag| flag == "UP");
+        let mut addresses: Vec<String> = link["addr_info"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|address| address["scope"] == "global")
+            .map(|address| {
+                // The one that LXC reckons (0.0.0.255) is nobody's: only one that is said counts.
+                let broadcast = Some(&address["broadcast"]).filter(|said| *said == SAID);
+                format!(
+                    "{}/{} {broadcast:?}",
+                    address["local"], address["prefixlen"]
+                )
+            })
+            .collect();
+        addresses.sort();
+        let hardware = link["address"].as_str().unwrap_or_default();
+        let said = hardware.starts_with("4a:49").then_some(hardware);
+        found.push(format!(
+            "{} up {up} mtu {} {said:?} {addresses:?}",
+            link["ifname"], link["mtu"]
+        ));
+    }
+    for family in ["-4", "-6"] {
+        let routes = ip(&format!("{family} route"));
+        let routes = routes.lines().filter(|line| !line.contains("fe80"));
+        // Who made a route, and how much it costs, is not the config's to say.
+        found.extend(routes.map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let end = words
+                .iter()
+                .position(|w| ["proto", "metric", "scope"].contains(w));
+            let end = end.unwrap_or(words.len());
+            words[..end].join(" ")
+        }));
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[test]
+fn a_container_has_inside_what_lxc_gives_it_by_the_same_config() {
+    let scene = Scene::new();
+    let lxc = Lxc::new(&scene.env);
+    scene.host.ip("link add lan0 type veth peer name lan1");
+    scene.host.ip("link set lan0 up");
+    scene.host.ip("link set lan1 up");
+    scene.host.ip("link add spare0 type veth peer name spare1");
+    for (name, lines) in [
+        (
+            "handbook",
+            "lxc.net.0.type = veth
+             lxc.net.0.flags = up
+             lxc.net.0.link = br0
+             lxc.net.0.hwaddr = 4a:49:43:49:79:20",
+        ),
+        (
+            "both",
+            "lxc.net.0.type = veth
+             lxc.net.0.link = br0
+             lxc.net.0.flags = up
+             lxc.net.0.name = lan
+             lxc.net.0.hwaddr = 4a:49:43:49:79:21
+             lxc.net.0.mtu = 1400
+             lxc.net.0.ipv4.address = 10.9.0.31/24
+             lxc.net.0.ipv4.address = 10.9.1.31/16 10.9.255.254
+             lxc.net.0.ipv4.gateway = auto
+             lxc.net.0.ipv6.address = fd09::31/64
+             lxc.net.0.ipv6.gateway = fd09::1",
+        ),
+        (
+            "far",
+            "lxc.net.0.type = veth
+             lxc.net.0.link = br0
+             lxc.net.0.flags = up
+             lxc.net.0.ipv4.address = 192.168.77.5/32
+             lxc.net.0.ipv4.gateway = 10.9.0.1",
+        ),
+        (
+            "three",
+            "lxc.net.0.type = veth
+             lxc.net.3.type = veth
+             lxc.net.3.link = br0
+             lxc.net.3.flags = up
+             lxc.net.3.ipv4.address = 10.9.0.33
+             lxc.net.3.ipv4.gateway = dev
+             lxc.net.7.type = macvlan
+             lxc.net.7.link = lan0
+             lxc.net.7.macvlan.mode = bridge
+             lxc.net.7.flags = up
+             lxc.net.7.hwaddr = 4a:49:43:49:79:22
+             lxc.net.7.ipv4.address = 10.8.0.3/24
+             lxc.net.8.type = phys
+             lxc.net.8.link = spare0
+             lxc.net.8.flags = up
+             lxc.net.9.type = veth
+             lxc.net.9.name = eth3",
+        ),
+    ] {
+        scene.guest(name, lines);
+        scene.sampan(&["start", name]).ok();
+        let info = scene.sampan(&["info", name, "--format", "json"]).ok();
+        let ours = inside(info.json()["init_pid"].as_i64().unwrap() as i32);
+        scene.sampan(&["stop", "--kill", name]).ok();
+        let (started, text) = lxc.start_in(&scene.host, name);
+        assert!(started, "{name}: {text}");
+        let pid = lxc.init_in(&scene.host, name);
+        let theirs = inside(pid);
+        lxc.kill(name);
+        assert_eq!(ours, theirs, "{name}");
+    }
 }

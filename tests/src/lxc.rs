@@ -137,6 +137,15 @@ impl<'a> Lxc<'a> {
         pid.unwrap_or_else(|_| panic!("lxc-info tells no pid of {name}: {text}"))
     }
 
+    /// The same of one that [`Lxc::start_in`] started.
+    #[track_caller]
+    pub fn init_in(&self, host: &HostNetwork, name: &str) -> i32 {
+        let command = self.command("lxc-info", &["-n", name, "-p", "-H"]);
+        let (_, text) = Self::run(host.enter(&command));
+        let pid = text.trim().parse();
+        pid.unwrap_or_else(|_| panic!("lxc-info tells no pid of {name}: {text}"))
+    }
+
     /// Kills it.
     #[track_caller]
     pub fn kill(&self, name: &str) {

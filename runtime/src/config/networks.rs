@@ -15,6 +15,8 @@ pub struct Network {
     pub link: Option<String>,
     /// `name`: inside.
     pub name: Option<String>,
+    /// Its name inside if there is no `name`.
+    pub usual_name: String,
     /// `hwaddr`.
     pub hardware: Option<HardwareAddress>,
     /// `mtu`.
@@ -153,6 +155,7 @@ impl Network {
             up: false,
             link: None,
             name: None,
+            usual_name: format!("eth{number}"),
             hardware: None,
             mtu: None,
             addresses: Vec::new(),
@@ -168,6 +171,25 @@ impl Network {
             down_script: None,
             place,
         }
+    }
+}
+
+/// Gives each network without a `name` the one that LXC gives it: an interface of the host keeps
+/// its own, the others are ethN by the first number that is free when their turn comes.
+pub(super) fn name_the_nameless(networks: &mut [Network]) {
+    let mut taken = Vec::new();
+    for network in networks.iter_mut().filter(|it| it.kind.is_interface()) {
+        let first_free = || {
+            let mut names = (0..).map(|number| format!("eth{number}"));
+            names.find(|name| !taken.contains(name))
+        };
+        let usual = match (network.kind, &network.link) {
+            (NetworkKind::Phys, Some(link)) => Some(link.clone()),
+            _ => first_free(),
+        };
+        // There is always a number.
+        network.usual_name = usual.unwrap_or_default();
+        taken.push(network.name.as_ref().unwrap_or(&network.usual_name).clone());
     }
 }
 
@@ -310,6 +332,26 @@ mod tests {
         ] {
             assert!(NetworkAddress::parse(wrong).is_none(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn networks_without_a_name_are_called_as_lxc_calls_them() {
+        let network = |number, kind, name: Option<&str>| {
+            let mut network = Network::new(number, String::new());
+            (network.kind, network.name) = (kind, name.map(str::to_owned));
+            network.link = Some("lan0".to_owned());
+            network
+        };
+        let mut all = [
+            network(2, NetworkKind::Veth, None),
+            network(3, NetworkKind::Veth, Some("eth1")),
+            network(4, NetworkKind::Empty, None),
+            network(5, NetworkKind::Phys, None),
+            network(6, NetworkKind::Macvlan, None),
+        ];
+        name_the_nameless(&mut all);
+        let names = [0, 3, 4].map(|at| all[at].usual_name.as_str());
+        assert_eq!(names, ["eth0", "lan0", "eth2"]);
     }
 
     #[test]

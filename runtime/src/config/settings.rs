@@ -9,7 +9,7 @@ use super::keys::{
 };
 use super::mount_options::MountIds;
 use super::mounts::{MountEntry, ProcMount, SysMount, read_fstab};
-use super::networks::{Network, NetworkKind, PortVlan};
+use super::networks::{Network, NetworkKind, PortVlan, name_the_nameless};
 use super::values::{Capabilities, CgroupSetting, ResourceLimit};
 use crate::error::{Error, Result};
 use crate::storage::RootPath;
@@ -310,7 +310,8 @@ impl Draft {
         }
     }
 
-    fn networks(&self, problems: &mut Vec<Problem>) {
+    fn networks(&mut self, problems: &mut Vec<Problem>) {
+        name_the_nameless(&mut self.settings.networks);
         for network in &self.settings.networks {
             if let Err(what) = complete(network) {
                 problems.push(Problem {

@@ -232,9 +232,8 @@ impl One<'_> {
             .as_deref()
             .map(|name| self.link(host, name))
             .transpose()?;
-        let usual = format!("eth{}", network.number);
         let guest = Guest {
-            name: network.name.as_deref().unwrap_or(&usual),
+            name: network.name.as_deref().unwrap_or(&network.usual_name),
             namespace: self.namespace.as_fd(),
             address: network
                 .hardware

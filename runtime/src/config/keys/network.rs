@@ -69,7 +69,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "lxc.net.N.name",
         "INTERFACE",
-        "the interface's name inside; without it ethN",
+        "the interface's name inside; without it the first ethN that is free, and the host's for phys",
         |draft, line| {
             network(draft, line)?.name = interface(line)?;
             Ok(())
