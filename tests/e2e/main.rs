@@ -32,6 +32,7 @@ mod lock;
 mod mistakes;
 mod network;
 mod network_keys;
+mod network_vde;
 mod oracle;
 mod output;
 mod releases;

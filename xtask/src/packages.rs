@@ -5,7 +5,7 @@ use xshell::{Shell, cmd};
 use crate::Result;
 
 /// Package, and what the tests use it for.
-pub const TEST: [(&str, &str); 11] = [
+pub const TEST: [(&str, &str); 12] = [
     ("btrfs-progs", "mkfs.btrfs, for containers on btrfs"),
     ("busybox-static", "small guests that need no download"),
     ("g++", "libFuzzer, for the inputs that are replayed"),
@@ -31,6 +31,7 @@ pub const TEST: [(&str, &str); 11] = [
         "runs the programs of a Debian for arm64",
     ),
     ("tmux", "terminals that tests can look at"),
+    ("vde2", "the switch of docs/network-vde.md"),
     ("zstd", "another reader of the images"),
 ];
 
