@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    autostart, config, console, copy, create, destroy, doctor, events, exec, freeze, image, info,
-    logs, ls, rename, restart, run, set, shell, snapshot, start, stop, template, top, unfreeze,
-    wait,
+    autostart, config, console, copy, create, destroy, doctor, events, exec, forward, freeze,
+    image, info, logs, ls, network, rename, restart, run, set, shell, snapshot, start, stop,
+    template, top, unfreeze, wait,
 };
 
 const EXAMPLES: &str = "\
@@ -160,6 +160,11 @@ pub enum Command {
     Console(console::Args),
     /// Show what a container wrote to its console
     Logs(logs::Args),
+    /// Networks: what containers are connected by
+    #[command(subcommand)]
+    Network(network::Command),
+    /// Ports of this host that lead to a container
+    Forward(forward::Args),
     /// Templates: what can be built
     #[command(subcommand)]
     Template(template::Command),

@@ -2,9 +2,11 @@
 
 use std::{cell::Cell, path::PathBuf, sync::Arc};
 
-use sampan_plugins::{Cancellation, Downloader, ImageStore, Memory, Session, Template, Templates};
+use sampan_plugins::{
+    Cancellation, Descriptions, Downloader, ImageStore, Memory, Session, Template, Templates,
+};
 
-use sampan_runtime::{Container, Containers};
+use sampan_runtime::{Container, Containers, Networks};
 
 use crate::{
     arguments::Global,
@@ -49,6 +51,11 @@ impl Context {
         .reserving_ids_in(&self.directories.etc)
     }
 
+    /// The networks.
+    pub fn networks(&self) -> Networks {
+        self.containers().networks()
+    }
+
     /// The container of this name.
     pub fn container(&self, name: &str) -> Outcome<Container> {
         Ok(self.containers().open(&name.parse()?)?)
@@ -74,6 +81,7 @@ impl Context {
             program,
             downloader: Downloader::new(&self.directories.cache.join("downloads/v1"))?,
             memory: Memory::new(self.directories.cache.join("memory/v1")),
+            descriptions: Descriptions::new(self.directories.cache.join("descriptions/v1")),
             cancellation,
             waiting: Cell::new(Some(waiting)),
             console: &self.console,
@@ -86,6 +94,7 @@ pub struct Workshop<'a> {
     program: PathBuf,
     downloader: Downloader,
     memory: Memory,
+    descriptions: Descriptions,
     /// Whether the person asked to stop.
     pub cancellation: Arc<Cancellation>,
     waiting: Cell<Option<Waiting>>,
@@ -108,6 +117,7 @@ impl Workshop<'_> {
             arguments: vec!["worker".to_owned()],
             downloader: &self.downloader,
             memory: &self.memory,
+            descriptions: &self.descriptions,
             reporter: self.console,
             cancellation: &self.cancellation,
         }

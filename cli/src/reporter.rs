@@ -169,7 +169,10 @@ impl Reporter for Console {
         }
         if self.least <= Level::Debug && span.item.is_empty() {
             let took = span.ended.saturating_sub(span.begun) as f64 / 1e6;
-            self.say(&format!("{} took {took:.2} s", span.task));
+            self.say(&match took < 1.0 {
+                true => format!("{} took {:.1} ms", span.task, took * 1e3),
+                false => format!("{} took {took:.2} s", span.task),
+            });
         }
     }
 }

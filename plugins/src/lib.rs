@@ -8,6 +8,7 @@
 #![deny(unsafe_code)]
 
 mod cancel;
+mod descriptions;
 mod download;
 mod epoch;
 mod error;
@@ -17,6 +18,7 @@ mod image;
 mod load;
 mod memory;
 mod mirror;
+mod notes;
 mod options;
 mod protocol;
 mod reporter;
@@ -26,6 +28,7 @@ mod trust;
 mod worker;
 
 pub use cancel::Cancellation;
+pub use descriptions::Descriptions;
 pub use download::Downloader;
 pub use error::{Failure, PluginError};
 pub use find::{Found, Templates};

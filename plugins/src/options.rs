@@ -237,6 +237,7 @@ mod tests {
             },
             abi_version: String::new(),
             description,
+            identity: None,
         }
     }
 

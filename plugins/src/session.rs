@@ -15,13 +15,14 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sampan_core::{
-    BuildOutcome, ConfigureOutcome, ContainerRequest, Description, Download, Level, Request,
+    BuildOutcome, ConfigureOutcome, ContainerRequest, Description, Download, Level, Request, Span,
     TemplateError,
 };
 use sampan_runtime::{Ended as Status, IdRange, RootPath, sandbox::Sandbox};
 
 use crate::{
-    Cancellation, Downloader, Memory, PluginError, Reporter, ResolvedOptions,
+    Cancellation, Descriptions, Downloader, Memory, PluginError, Reporter, ResolvedOptions,
+    descriptions::Identity,
     find::Found,
     foreign,
     protocol::{
@@ -50,6 +51,8 @@ pub struct Session<'a> {
     pub downloader: &'a Downloader,
     /// Remembers for templates.
     pub memory: &'a Memory,
+    /// What templates said of themselves before.
+    pub descriptions: &'a Descriptions,
     /// Hears of log lines and progress.
     pub reporter: &'a dyn Reporter,
     /// Whether a person asked to stop.
@@ -65,14 +68,39 @@ pub struct Template {
     pub abi_version: String,
     /// What it says of itself.
     pub description: Description,
+    /// The library that said it, if it could be looked at.
+    pub(crate) identity: Option<Identity>,
 }
 
 impl Session<'_> {
-    /// Asks a library what it is.
+    /// What a library is: as it said before, if it is the same still, else it is asked.
     ///
     /// # Errors
     /// When it is not safe to load, is no template, or does not answer.
     pub fn describe(&self, found: &Found) -> Result<Template, PluginError> {
+        let library = found.check()?;
+        let identity = Identity::of(&library, &self.program).ok();
+        if let Some(identity) = &identity
+            && let Some(known) = self.descriptions.recall(&found.name, identity)
+        {
+            let (abi_version, description) = known;
+            return Ok(Template {
+                found: found.clone(),
+                abi_version,
+                description,
+                identity: Some(identity.clone()),
+            });
+        }
+        let template = self.ask(found, identity)?;
+        if let Some(identity) = &template.identity {
+            let (abi, description) = (&template.abi_version, &template.description);
+            self.descriptions
+                .keep(&found.name, identity, abi, description);
+        }
+        Ok(template)
+    }
+
+    fn ask(&self, found: &Found, identity: Option<Identity>) -> Result<Template, PluginError> {
         match self.call(found, &Call::Describe, None, None)? {
             Answer::Description {
                 abi_version,
@@ -88,6 +116,7 @@ impl Session<'_> {
                     found: found.clone(),
                     abi_version,
                     description,
+                    identity,
                 })
             }
             _ => Err(unexpected(found)),
@@ -181,6 +210,7 @@ impl Session<'_> {
         ours.set_write_timeout(Some(READ_PATIENCE)).map_err(plain)?;
         let (output, output_end) = std::io::pipe().map_err(plain)?;
 
+        let begun = Span::now();
         let ids = IdRange::random_for_build();
         let mut sandbox = Sandbox::new(&self.program, OwnedFd::from(output_end), ids);
         sandbox.arguments = self.arguments.iter().map(OsString::from).collect();
@@ -203,6 +233,9 @@ impl Session<'_> {
             source,
         })?;
 
+        self.reporter.span(&Span::since(begun, "start worker", ""));
+        let begun = Span::now();
+
         let mut conversation = Conversation {
             session: self,
             found,
@@ -216,6 +249,9 @@ impl Session<'_> {
             logged: 0,
         };
         let ended = conversation.hold();
+        self.reporter
+            .span(&Span::since(begun, "worker at work", ""));
+        let begun = Span::now();
         if ended.is_err() {
             process.kill();
         }
@@ -225,6 +261,8 @@ impl Session<'_> {
             process.kill();
             let _ = process.wait();
         }
+        drop(process);
+        self.reporter.span(&Span::since(begun, "end worker", ""));
         match ended {
             Ok(Some(Ended::Answer(answer))) => Ok(answer),
             Ok(Some(Ended::Unusable(reason))) => Err(PluginError::Unusable {
@@ -247,6 +285,7 @@ impl Session<'_> {
     }
 }
 
+/// Where the library is, if it is safe to load.
 enum Stop {
     /// The stream is broken or makes no sense.
     Lost,

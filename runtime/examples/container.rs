@@ -46,6 +46,7 @@ fn run(arguments: &[String]) -> Result<()> {
             template: "none",
             image: "none",
             guest: &[],
+            network: &[],
         })?;
         new.commit(&config)?;
         return Ok(());

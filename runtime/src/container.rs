@@ -1,32 +1,29 @@
-//! One container: what it is, starting, stopping and destroying it.
+//! One container: what it is, what is known of it, stopping it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::cgroup::{Cgroup, LimitsInForce, Usage};
-use crate::config::{ConfigFile, HookKind, Settings};
-use crate::containers::{Directories, lock_directory, lock_state, write_file};
+use crate::config::{ConfigFile, Settings};
+use crate::containers::{Containers, Directories, lock_directory, write_file};
 use crate::copy::size_limit;
 use crate::error::{Error, ErrorKind, Reason, Result, Tried};
 use crate::events::Change;
 use crate::exit::Exit;
-use crate::monitor::FOREGROUND;
 use crate::monitor::client::{Client, Stopped};
-use crate::monitor::policy::RestartPolicy;
-use crate::monitor::protocol::{Report, Status};
+use crate::monitor::protocol::Status;
 use crate::name::ContainerName;
+use crate::network::managed::Networks;
 use crate::network::{self, Owner};
 use crate::rename;
 use crate::run_directory::RunDirectory;
-use crate::storage::{RootPath, StorageKind, dependents, names, remove_tree};
+use crate::storage::{RootPath, StorageKind};
 
 /// What a container is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -98,23 +95,6 @@ pub struct Info {
     pub console_log: PathBuf,
     /// What its monitor said.
     pub log: PathBuf,
-}
-
-/// How to start.
-#[derive(Debug, Clone)]
-pub struct StartOptions {
-    /// The program that calls [`monitor_main`](crate::monitor_main); by default `sampan-monitor`
-    /// beside this one.
-    pub monitor_program: PathBuf,
-}
-
-impl Default for StartOptions {
-    fn default() -> StartOptions {
-        let here = std::env::current_exe().unwrap_or_default();
-        StartOptions {
-            monitor_program: here.with_file_name("sampan-monitor"),
-        }
-    }
 }
 
 /// How to stop.
@@ -284,118 +264,6 @@ impl Container {
         })
     }
 
-    /// Starts it; returns the host's pid of its init once that runs.
-    ///
-    /// # Errors
-    /// The step that failed and why; [`Reason::Running`] if it runs already.
-    pub fn start(&self, options: &StartOptions) -> Result<i32> {
-        must_be_root("start a container")?;
-        Ok(self.start_monitor(options, None)?.0)
-    }
-
-    /// The pid of init and the monitor; with a leash, one in the foreground.
-    pub(crate) fn start_monitor(
-        &self,
-        options: &StartOptions,
-        leash: Option<OwnedFd>,
-    ) -> Result<(i32, Child)> {
-        let lock = self.lock(FlockArg::LockExclusive)?;
-        if self.run_directory().is_locked()? {
-            return Err(
-                Error::user(format!("container \"{}\" is already running", self.name))
-                    .with_reason(Reason::Running),
-            );
-        }
-        self.sweep_locked(&lock)?;
-        rename::resume(self)?;
-        // Said here rather than by the monitor, with the same words.
-        self.check_startable()?;
-        let (report, mut monitor) = self.spawn_monitor(options, leash)?;
-        match report {
-            Report::Running { pid } => Ok((pid, monitor)),
-            Report::Failed {
-                kind,
-                reason,
-                message,
-                hint,
-                console,
-            } => {
-                let message = format!("could not start container \"{}\": {message}", self.name);
-                let error = match kind.as_str() {
-                    "user" => Error::user(message),
-                    "environment" => Error::environment(message),
-                    _ => Error::internal(message),
-                };
-                let error = error.with_reason(reason).with_console(console);
-                // What a monitor in the foreground had to remove is removed.
-                let _ = monitor.wait();
-                Err(match hint {
-                    Some(hint) => error.with_hint(hint),
-                    None => error,
-                })
-            }
-        }
-    }
-
-    fn spawn_monitor(
-        &self,
-        options: &StartOptions,
-        leash: Option<OwnedFd>,
-    ) -> Result<(Report, Child)> {
-        self.make_log_directory()?;
-        let log = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o640)
-            .open(self.log())
-            .tried(|| format!("open {}", self.log().display()))?;
-        let (mut read, write) = io::pipe().tried(|| "open a pipe".to_owned())?;
-        let program = options.monitor_program.display();
-        let mut command = Command::new(&options.monitor_program);
-        command
-            .arg(crate::VERSION)
-            .args([
-                &self.directories.state,
-                &self.directories.run,
-                &self.directories.log,
-            ])
-            .arg(self.name.as_str())
-            .args(leash.as_ref().map(|_| FOREGROUND))
-            // It lives long: it should hold neither secrets nor a directory of its caller.
-            .env_clear()
-            .current_dir("/")
-            .stdin(leash.map_or_else(Stdio::null, Stdio::from))
-            .stdout(write)
-            .stderr(log);
-        let mut child = command.spawn().map_err(|e| {
-            let missing = e.kind() == io::ErrorKind::NotFound;
-            let error = Error::os(format!("could not execute {program}"), e);
-            if missing {
-                error.with_hint(
-                    "it belongs beside this program, and comes with it: install Sampan anew",
-                )
-            } else {
-                error
-            }
-        })?;
-        // Our copy of the pipe's end is in there.
-        drop(command);
-        let mut text = String::new();
-        read.read_to_string(&mut text)
-            .tried(|| "read the monitor's report".to_owned())?;
-        let report = serde_json::from_str(&text).map_err(|_| {
-            let how = child
-                .wait()
-                .map_or(String::new(), |how| format!(" ({how})"));
-            Error::internal(format!(
-                "the monitor of container \"{}\" ended without a report{how}",
-                self.name
-            ))
-            .with_hint(format!("see {}", self.log().display()))
-        })?;
-        Ok((report, child))
-    }
-
     /// Stops it, and returns when nothing of it is left.
     ///
     /// # Errors
@@ -405,95 +273,6 @@ impl Container {
         // What does not go away is told by a start or destruction.
         let _ = self.sweep();
         self.client()?.stop(options)
-    }
-
-    /// Removes it with everything in it.
-    ///
-    /// # Errors
-    /// [`Reason::Running`] if it runs and is not to be killed (`force`); others build on its files;
-    /// it has snapshots.
-    pub fn destroy(&self, force: bool) -> Result<()> {
-        self.destroy_with(force, false)
-    }
-
-    /// The same, also one that has snapshots if these shall go too.
-    pub fn destroy_with(&self, force: bool, snapshots: bool) -> Result<()> {
-        must_be_root("destroy a container")?;
-        self.check_unneeded(snapshots)?;
-        if self.run_directory().is_locked()? {
-            if !force {
-                return Err(Error::user(format!("container \"{}\" is running", self.name))
-                    .with_reason(Reason::Running)
-                    .with_hint(format!(
-                        "stop it first (sampan stop {0}), or kill and remove it: sampan destroy --force {0}",
-                        self.name
-                    )));
-            }
-            let kill = StopOptions {
-                kill: true,
-                ..StopOptions::default()
-            };
-            match self.stop(&kill) {
-                Err(error) if error.reason() != Reason::NotRunning => return Err(error),
-                // An ephemeral one was destroyed by its monitor.
-                _ if !self.dir().exists() => return Ok(()),
-                _ => {}
-            }
-        }
-        let lock = self.lock(FlockArg::LockExclusive)?;
-        if self.run_directory().is_locked()? {
-            return Err(
-                Error::user(format!("container \"{}\" was started again", self.name))
-                    .with_reason(Reason::Running),
-            );
-        }
-        self.sweep_locked(&lock)?;
-        // One whose config cannot be understood can still be removed.
-        if let Ok(settings) = self.settings() {
-            self.run_hooks(HookKind::Destroy, &settings, &settings.root, &[])?;
-        }
-        let state = lock_state(&self.directories.state)?;
-        self.check_unneeded(snapshots)?;
-        // One rename, and it does not exist any more; an interrupted removal is swept later.
-        let from = self.dir();
-        let to = self.directories.state.join(format!(
-            ".old-{}-{:08x}",
-            self.name,
-            rand::random::<u32>()
-        ));
-        fs::rename(&from, &to).tried(|| format!("rename {}", from.display()))?;
-        let _ = self.tell(Change::Destroyed);
-        drop(state);
-        for log in self.logs() {
-            let _ = fs::remove_file(log);
-        }
-        remove_tree(&to)
-    }
-
-    /// Fails where others build on its files, or it has snapshots that are not to go.
-    fn check_unneeded(&self, snapshots: bool) -> Result<()> {
-        let needed = dependents(&self.directories.state, &self.dir());
-        if !needed.is_empty() {
-            return Err(Error::user(format!(
-                "container \"{}\" cannot be destroyed: {} builds on its files",
-                self.name,
-                names(&needed)
-            ))
-            .with_hint("destroy these first"));
-        }
-        let kept = self.snapshot_names();
-        if !snapshots && !kept.is_empty() {
-            return Err(Error::user(format!(
-                "container \"{}\" has snapshots: {}",
-                self.name,
-                kept.join(", ")
-            ))
-            .with_hint(format!(
-                "to remove them too: sampan destroy --snapshots {}",
-                self.name
-            )));
-        }
-        Ok(())
     }
 
     /// Takes over the logs of the name that it had.
@@ -515,7 +294,7 @@ impl Container {
             .tried(|| format!("create {}", log.display()))
     }
 
-    fn logs(&self) -> [PathBuf; 3] {
+    pub(crate) fn logs(&self) -> [PathBuf; 3] {
         [
             self.log(),
             self.own_console_log(),
@@ -650,12 +429,9 @@ impl Container {
         let _ = log.and_then(|mut log| log.write_all(lines.concat().as_bytes()));
     }
 
-    /// What can be known before anything is tried.
-    pub(crate) fn check_startable(&self) -> Result<()> {
-        let config = self.config()?;
-        Settings::of(&config)?;
-        RestartPolicy::of(&config)?;
-        Ok(())
+    /// The networks that it may be in.
+    pub(crate) fn networks(&self) -> Networks {
+        Containers::new(self.directories.clone()).networks()
     }
 
     /// One start, destruction, sweep or edit at a time.

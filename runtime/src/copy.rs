@@ -15,7 +15,7 @@ use crate::hooks;
 use crate::idmap::{IdRange, RANGE};
 use crate::name::ContainerName;
 use crate::new_container::NewContainer;
-use crate::storage::{NAMES, RootPath, StorageKind};
+use crate::storage::{NAMES, RootPath, StorageKind, dependents, names};
 
 /// The key that tells how large the files of a container may become, in bytes.
 pub const SIZE_KEY: &str = "sampan.rootfs.size";
@@ -84,7 +84,8 @@ impl Containers {
             copy_files(&original.directory, &place.directory)?;
             Ok(root)
         })?;
-        let config = config_of_copy(original, &new, &self.directories().state)?;
+        let mut config = config_of_copy(original, &new, &self.directories().state)?;
+        self.networks().rejoin(&new, &mut config)?;
         let file = new.dir().join("config");
         replace_file(&file, &config.to_string(), Durability::ProcessCrash)?;
         self.handle(name.clone()).run_hooks(
@@ -198,6 +199,27 @@ impl Container {
         // Of this process: the hook does not get the descriptor itself.
         let mount = format!("/proc/{}/fd/{}", std::process::id(), tree.as_raw_fd());
         hooks::run(self, settings, kind, Path::new(&mount), variables)
+    }
+
+    /// Fails if overlays of others lie on its files: what it would write then shows in theirs in ways
+    /// that overlayfs leaves undefined.
+    pub(crate) fn must_lie_under_nobody(&self, root: &RootPath) -> Result<()> {
+        if root.kind() != StorageKind::Dir {
+            return Ok(());
+        }
+        let needed = dependents(&self.directories().state, &self.dir());
+        if needed.is_empty() {
+            return Ok(());
+        }
+        Err(Error::user(format!(
+            "container \"{}\" cannot be started: {} builds on its files, which must not change",
+            self.name(),
+            names(&needed)
+        ))
+        .with_hint(format!(
+            "start a copy of it: sampan copy {} NEW --start",
+            self.name()
+        )))
     }
 
     /// Fails if it runs.

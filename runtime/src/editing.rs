@@ -1,7 +1,6 @@
 //! Changing the config of a container: as a whole, checked, under its lock.
 
 use std::fs;
-use std::time::Duration;
 
 use nix::fcntl::FlockArg;
 
@@ -11,8 +10,6 @@ use crate::container::{Container, State, must_be_root};
 use crate::containers::write_file;
 use crate::error::{Error, Result};
 use crate::rename;
-
-const A_WHILE: Duration = Duration::from_secs(60);
 
 /// What an edit came to.
 #[derive(Debug)]
@@ -50,7 +47,11 @@ impl Container {
         let mut after = before.clone();
         change(&mut after)?;
         match self.put(&before, &after)? {
-            Replaced::Done(edited) => Ok(edited),
+            Replaced::Done(edited) => {
+                // It is changed, whoever finds it by its name.
+                let _ = self.networks().tell_services();
+                Ok(edited)
+            }
             Replaced::Refused(problems) => {
                 let first = problems.into_iter().next();
                 Err(first
@@ -75,19 +76,12 @@ impl Container {
         self.put(before, &ConfigFile::parse(before.path(), text))
     }
 
-    /// Removes what an edit that was killed left half written.
+    /// Removes what an edit that was killed left half written. Under the lock, without which nobody
+    /// writes there.
     fn sweep_config(&self) {
         for entry in fs::read_dir(self.dir()).into_iter().flatten().flatten() {
-            let half = entry
-                .file_name()
-                .to_string_lossy()
-                .starts_with("config.tmp-");
-            // Nobody writes so long at a few lines.
-            let old = || {
-                let written = entry.metadata().and_then(|metadata| metadata.modified());
-                written.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > A_WHILE))
-            };
-            if half && old() {
+            let name = entry.file_name();
+            if name.to_string_lossy().starts_with("config.tmp-") {
                 let _ = fs::remove_file(entry.path());
             }
         }

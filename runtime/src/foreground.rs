@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::console::relay::{Came, Relay};
-use crate::container::{Container, StartOptions, must_be_root};
+use crate::container::{Container, must_be_root};
 use crate::error::{Error, Result, Tried};
 use crate::exec::ExecRequest;
 use crate::exit::Exit;
@@ -18,6 +18,7 @@ use crate::monitor::client::{Client, Received, View};
 use crate::monitor::leash::Setup;
 use crate::monitor::protocol::{Answer, Request};
 use crate::signals::Signals;
+use crate::starting::StartOptions;
 use crate::sys::standard_stream;
 
 /// Lines of the monitor are written in one piece: what is not there now comes later.

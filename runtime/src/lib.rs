@@ -13,6 +13,7 @@ mod console;
 mod container;
 mod containers;
 mod copy;
+mod destroying;
 pub mod doctor;
 mod editing;
 mod error;
@@ -35,6 +36,7 @@ pub mod sandbox;
 mod seccomp;
 mod signals;
 mod snapshot;
+mod starting;
 mod storage;
 mod subid;
 #[allow(unsafe_code, reason = "the one system-call module")]
@@ -47,7 +49,7 @@ pub use autostart::{Chosen, Order, Selection};
 pub use cgroup::{Limits, LimitsInForce, Usage};
 pub use claim::Claim;
 pub use console::{LogReader, SessionEnd, Tty};
-pub use container::{Container, Info, StartOptions, State, StopOptions};
+pub use container::{Container, Info, State, StopOptions};
 pub use containers::{Containers, Directories};
 pub use copy::SIZE_KEY;
 pub use editing::{Edited, Replaced};
@@ -62,9 +64,16 @@ pub use monitor::client::Stopped;
 pub use monitor::monitor_main;
 pub use monitor::policy::RestartPolicy;
 pub use name::ContainerName;
+pub use network::managed::{
+    DEFAULT as DEFAULT_NETWORK, Definition as NetworkDefinition, Forward, Forwarded,
+    Kind as NetworkKind, NetworkInfo, Networks, Protocol,
+};
+pub use network::service;
+pub use network::uplink::{Form, Uplink};
 pub use new_container::NewContainer;
 pub use resources::{LimitChange, Rates, SetIn, SetResult};
 pub use snapshot::Snapshot;
+pub use starting::StartOptions;
 pub use storage::{Layers, NewLayer, NewStorage, RootPath, StorageKind};
 pub use sys::inherited::inherited_stream;
 pub use sys::pidfd::Ended;

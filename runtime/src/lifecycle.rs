@@ -3,12 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::container::{Container, StartOptions, State, StopOptions, must_be_root};
+use crate::container::{Container, State, StopOptions, must_be_root};
 use crate::containers::Containers;
 use crate::error::{Error, Reason, Result};
 use crate::events::{Change, Journal};
 use crate::monitor::client::Stopped;
 use crate::name::ContainerName;
+use crate::starting::StartOptions;
 
 /// What a restart did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

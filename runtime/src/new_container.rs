@@ -179,6 +179,8 @@ impl NewContainer {
     /// # Errors
     /// [`Reason::AlreadyExists`] if somebody else was faster.
     pub fn commit(mut self, config: &ConfigFile) -> Result<Container> {
+        // After a power cut either is there with what makes it its own, or neither.
+        self.root.begin_sync()?;
         write_file(&self.path.join("config"), &config.to_string())?;
         let state = &self.containers.directories().state;
         let target = state.join(self.name.as_str());
@@ -202,8 +204,9 @@ impl NewContainer {
             .sync_all()
             .tried(|| format!("sync {}", state.display()))?;
         let container = self.containers.handle(self.name.clone());
-        // It exists, whoever hears of it.
+        // It exists, whoever hears of it, and finds it by its name.
         let _ = container.tell(Change::Created);
+        let _ = self.containers.networks().tell_services();
         Ok(container)
     }
 }

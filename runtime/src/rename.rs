@@ -87,6 +87,8 @@ impl Containers {
         });
         let renamed = self.handle(name.clone());
         finish(&renamed, &note)?;
+        // It is renamed, whoever finds it by its name.
+        let _ = self.networks().tell_services();
         Ok(renamed)
     }
 }

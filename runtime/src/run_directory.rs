@@ -26,9 +26,12 @@ pub(crate) struct RunDirectory {
 
 impl RunDirectory {
     pub(crate) fn new(run: &Path, name: &ContainerName) -> RunDirectory {
-        RunDirectory {
-            path: run.join(name.as_str()),
-        }
+        RunDirectory::at(run.join(name.as_str()))
+    }
+
+    /// One of another process that lives long.
+    pub(crate) fn at(path: PathBuf) -> RunDirectory {
+        RunDirectory { path }
     }
 
     pub(crate) fn exists(&self) -> bool {

@@ -6,7 +6,6 @@
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FlockArg, RenameFlags, renameat2};
@@ -17,6 +16,7 @@ use crate::container::{Container, must_be_root};
 use crate::containers::{Containers, lock_directory, lock_state, sweep, write_file};
 use crate::copy::{Original, size_limit};
 use crate::error::{Error, Reason, Result, Tried};
+use crate::monitor::now;
 use crate::name::{ContainerName, nearest};
 use crate::new_container::NewContainer;
 use crate::rename;
@@ -48,6 +48,10 @@ struct Record {
     container: String,
     comment: Option<String>,
     created_at: u64,
+    /// Higher than that of all which were there then: the clock may be set back. Records of before
+    /// the first release have none.
+    #[serde(default)]
+    number: u64,
 }
 
 impl Container {
@@ -109,6 +113,7 @@ impl Container {
             container: self.name().to_string(),
             comment: comment.map(str::to_owned),
             created_at: now(),
+            number: self.next_number(),
         };
         let text = serde_json::to_string_pretty(&record)
             .map_err(|e| Error::internal(format!("could not write a record: {e}")))?;
@@ -131,13 +136,20 @@ impl Container {
 
     /// Its snapshots, the oldest first.
     pub fn snapshots(&self) -> Result<Vec<Snapshot>> {
-        let mut snapshots = self
-            .snapshot_names()
-            .iter()
-            .map(|name| self.read_snapshot(name))
-            .collect::<Result<Vec<_>>>()?;
-        snapshots.sort_by(|a, b| (a.created_at, &a.name).cmp(&(b.created_at, &b.name)));
-        Ok(snapshots)
+        let mut names = self.snapshot_names();
+        names.sort_by_cached_key(|name| {
+            let record = read_record(&self.snapshots_directory().join(name));
+            let order = record.map(|record| (record.number, record.created_at));
+            (order, name.clone())
+        });
+        names.iter().map(|name| self.read_snapshot(name)).collect()
+    }
+
+    fn next_number(&self) -> u64 {
+        let all = self.snapshots_directory();
+        let records = self.snapshot_names().into_iter();
+        let numbers = records.filter_map(|name| Some(read_record(&all.join(name))?.number));
+        numbers.max().unwrap_or(0).saturating_add(1)
     }
 
     /// The names of its snapshots.
@@ -377,11 +389,4 @@ fn usage(path: &Path) -> u64 {
         }
     }
     bytes
-}
-
-fn now() -> u64 {
-    // A clock before 1970 is no reason to fail.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }

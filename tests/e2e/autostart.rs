@@ -2,6 +2,7 @@
 
 use std::{fs, process::Command};
 
+use nix::sys::signal::Signal;
 use sampan_tests::{TestEnvironment, Watcher, deadline_of};
 use serde_json::Value;
 
@@ -120,6 +121,34 @@ fn groups_orders_and_delays_are_kept() {
     );
     let ran = env.sampan(&["autostart", "--kill", "-a", "-A"]).ok();
     assert!(ran.stderr.contains("6 stopped"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_signal_ends_a_delay_at_once_and_what_was_done_is_told() {
+    let env = TestEnvironment::new();
+    let delay = "lxc.start.delay = 10000";
+    guest(&env, "first", &[AUTO, "lxc.start.order = 1", delay]);
+    guest(&env, "later", &[AUTO, "lxc.start.order = 2"]);
+    for (signal, code) in [
+        (Signal::SIGINT, 130),
+        (Signal::SIGTERM, 143),
+        (Signal::SIGHUP, 129),
+    ] {
+        let start = env.background(&["autostart"]);
+        let blocks = format!("SigBlk:\t{:016x}", 0b100_0000_0000_0011);
+        deadline_of("it waits for the delay", || {
+            let status = fs::read_to_string(format!("/proc/{}/status", start.id())).ok()?;
+            status.contains(&blocks).then_some(())
+        });
+        start.signal(signal);
+        let ran = start.wait();
+        assert_eq!(ran.code, code, "{}", ran.stderr);
+        let told = "1 started, 0 with nothing to do, 0 failed\nended by SIG";
+        assert!(ran.stderr.contains(told), "{}", ran.stderr);
+        assert_eq!(env.state_of("first"), "running");
+        assert_eq!(env.state_of("later"), "stopped");
+        env.sampan(&["stop", "--kill", "first"]).ok();
+    }
 }
 
 #[test]

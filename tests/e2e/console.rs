@@ -9,7 +9,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use sampan_tests::{Terminal, TestEnvironment, deadline_of, wait_until};
+use sampan_tests::{Terminal, TestEnvironment, deadline_of, leaks, wait_until};
 
 fn piped(env: &TestEnvironment, arguments: &[&str]) -> Child {
     env.command(arguments)
@@ -294,6 +294,68 @@ fn a_viewer_that_is_stuck_is_let_go_while_guest_and_log_go_on() {
     assert_eq!(status.and_then(|status| status.code()), Some(1));
     let words = std::io::read_to_string(idle.0.stderr.take().unwrap()).unwrap();
     assert!(words.contains("sampan logs stuck"), "{words}");
+}
+
+/// Bytes that a process has written, and its processor time in seconds.
+fn spent(pid: u32) -> (u64, f64) {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
+    let written = io.lines().find_map(|line| line.strip_prefix("wchar: "));
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields = stat.rsplit_once(") ").unwrap().1.split(' ');
+    let ticks: u64 = fields
+        .skip(11)
+        .take(2)
+        .map(|n| n.parse::<u64>().unwrap())
+        .sum();
+    let second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)
+        .unwrap()
+        .unwrap();
+    (
+        written.unwrap().parse().unwrap(),
+        ticks as f64 / second as f64,
+    )
+}
+
+#[test]
+fn a_guest_that_floods_its_console_is_slowed_down_unless_somebody_looks() {
+    let env = TestEnvironment::new();
+    const LINE: &str = "0123456789012345678901234567890123456789012345678901234567890123";
+    let script = format!("/bin/busybox yes {LINE}");
+    env.scripted_guest("noisy", &script, "");
+    env.sampan(&["start", "noisy"]).ok();
+    let monitor = leaks::monitors(env.root(), "noisy")[0];
+    let until = |bytes: u64| {
+        deadline_of("the guest has written more", || {
+            (spent(monitor).0 >= bytes).then_some(())
+        });
+    };
+    // Past what it may write at once.
+    until(20 << 20);
+    let ((written, busy), begun) = (spent(monitor), Instant::now());
+    until(written + (4 << 20));
+    let (took, busy) = (begun.elapsed().as_secs_f64(), spent(monitor).1 - busy);
+    assert!(took >= 3.0, "4 MiB in {took} s");
+    assert!(
+        busy < took / 2.0,
+        "the monitor was busy for {busy} s of {took}"
+    );
+    // It still does its other work.
+    assert_eq!(env.state_of("noisy"), "running");
+
+    let mut session = Kept(piped(&env, &["console", "noisy"]));
+    let mut lines = BufReader::new(session.0.stdout.take().unwrap()).lines();
+    let begun = Instant::now();
+    // It begins in the middle of a line.
+    lines.next().unwrap().unwrap();
+    for number in 1..1_000_000 {
+        let line = lines.next().unwrap().unwrap();
+        assert_eq!(line.trim_end(), LINE, "line {number}");
+    }
+    let rate = 66.0 / begun.elapsed().as_secs_f64();
+    eprintln!("with a viewer: {rate:.0} MB/s");
+    assert!(rate > 2.0, "with a viewer: {rate} MB/s");
+    drop(session);
+    env.sampan(&["stop", "--kill", "noisy"]).ok();
 }
 
 #[test]

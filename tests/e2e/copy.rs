@@ -65,7 +65,7 @@ fn a_copy_without_its_template_still_gets_an_identity_of_its_own() {
 }
 
 #[test]
-fn a_copy_that_shares_keeps_the_original_from_being_destroyed_or_renamed() {
+fn a_copy_that_shares_keeps_the_original_from_being_destroyed_renamed_or_started() {
     let env = TestEnvironment::new();
     env.create_small_guest("base", &[]);
     fs::write(rootfs(&env, "base").join("note"), "from base\n").unwrap();
@@ -86,6 +86,9 @@ fn a_copy_that_shares_keeps_the_original_from_being_destroyed_or_renamed() {
         &["destroy", "base"][..],
         &["destroy", "--force", "base"],
         &["rename", "base", "b"],
+        // It would change the lower layer of an overlay that is mounted.
+        &["start", "base"],
+        &["restart", "base"],
     ] {
         let refused = env.sampan(command).failed();
         assert!(
@@ -95,7 +98,17 @@ fn a_copy_that_shares_keeps_the_original_from_being_destroyed_or_renamed() {
         );
     }
     assert_eq!(env.state_of("base"), "stopped");
-    env.sampan(&["destroy", "--force", "job"]).ok();
+    env.sampan(&["copy", "base", "goes-on", "--start"]).ok();
+    // Also what a snapshot has below it must not change.
+    env.sampan(&["stop", "--kill", "job"]).ok();
+    env.sampan(&["snapshot", "create", "job", "kept"]).ok();
+    let refused = env.sampan(&["start", "base"]).failed();
+    let who = "container job, snapshot kept of container job";
+    assert!(refused.stderr.contains(who), "{}", refused.stderr);
+    env.sampan(&["destroy", "--force", "--snapshots", "job"])
+        .ok();
+    env.sampan(&["start", "base"]).ok();
+    env.sampan(&["stop", "--kill", "base"]).ok();
     env.sampan(&["destroy", "base"]).ok();
 }
 

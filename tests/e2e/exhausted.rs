@@ -1,7 +1,6 @@
 //! What the machine has too little of, or lets nobody write to: clear errors, sound state.
 //!
-//! Full disks while something is created are in `mistakes`. Of clocks: what waits does so by the
-//! monotonic one, tested in a time namespace here; the wall clock is only told, never compared.
+//! Full disks while something is created are in `mistakes`, a wall clock that jumps is in `clock`.
 
 use std::{
     fs,

@@ -39,16 +39,31 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-const ABSENT: [Operation; 1] = [Operation {
-    name: "create",
-    arguments: |name| {
-        let program = "program=/bin/busybox";
-        words(&["-q", "create", name, "-t", "naughty", "-o", program])
-    },
-    victims: &[Victim::Command],
-}];
+fn create(name: &str, storage: &[&str]) -> Vec<String> {
+    let program = "program=/bin/busybox";
+    let create = ["-q", "create", name, "-t", "naughty", "-o", program];
+    words(&[&create[..], &["--storage"], storage].concat())
+}
 
-const STOPPED: [Operation; 5] = [
+const ABSENT: [Operation; 3] = [
+    Operation {
+        name: "create",
+        arguments: |name| create(name, &["dir"]),
+        victims: &[Victim::Command],
+    },
+    Operation {
+        name: "create on an overlay",
+        arguments: |name| create(name, &["overlay"]),
+        victims: &[Victim::Command],
+    },
+    Operation {
+        name: "create in a loop",
+        arguments: |name| create(name, &["loop", "--size", "16M"]),
+        victims: &[Victim::Command],
+    },
+];
+
+const STOPPED: [Operation; 6] = [
     Operation {
         name: "start",
         arguments: |name| words(&["start", name]),
@@ -62,6 +77,11 @@ const STOPPED: [Operation; 5] = [
     Operation {
         name: "copy",
         arguments: |name| words(&["copy", name, &format!("{name}copy")]),
+        victims: &[Victim::Command],
+    },
+    Operation {
+        name: "copy that shares",
+        arguments: |name| words(&["copy", "--snapshot", name, &format!("{name}copy")]),
         victims: &[Victim::Command],
     },
     Operation {
@@ -177,7 +197,7 @@ impl Subject<'_> {
     fn kill_something(&mut self) -> bool {
         let before = self.rest();
         let operation = match before.as_str() {
-            "absent" => &ABSENT[0],
+            "absent" => self.choices.of(&ABSENT),
             "stopped" => self.choices.of(&STOPPED),
             _ => self.choices.of(&RUNNING),
         };
@@ -227,14 +247,23 @@ impl Subject<'_> {
         let after = self.rest();
         self.history.push(format!("then {after}"));
         let allowed: &[&str] = match (operation.name, victim) {
-            ("create", _) => &["absent", "stopped"],
+            (create, _) if create.starts_with("create") => &["absent", "stopped"],
             ("start", _) => &["stopped", "running"],
             ("destroy", _) => &["absent", &before, "stopped"],
-            ("copy" | "snapshot" | "restore", _) => &["stopped"],
+            ("copy" | "copy that shares" | "snapshot" | "restore", _) => &["stopped"],
             ("exec" | "ls", Victim::Command) => &["running"],
             _ => &["running", "stopped"],
         };
         self.must(allowed.contains(&after.as_str()), "the state is possible");
+        if operation.name.starts_with("copy") {
+            // Before the next start: what lies under others does not start.
+            let copy = format!("{}copy", self.name);
+            let told = self.env.state_of(&copy);
+            self.must(matches!(told.as_str(), "absent" | "stopped"), &told);
+            if told == "stopped" {
+                self.next(&["destroy", &copy]);
+            }
+        }
         match after.as_str() {
             "running" => self.check_running(victim),
             _ => self.check_at_rest(&after),
@@ -247,14 +276,6 @@ impl Subject<'_> {
             if self.env.state_of(&name) == "stopped" && listed.stdout.contains("kept") {
                 self.next(&["snapshot", "restore", &name, "kept"]);
                 self.check_files();
-            }
-        }
-        if operation.name == "copy" {
-            let copy = format!("{}copy", self.name);
-            let told = self.env.state_of(&copy);
-            self.must(matches!(told.as_str(), "absent" | "stopped"), &told);
-            if told == "stopped" {
-                self.next(&["destroy", &copy]);
             }
         }
         hit
@@ -319,11 +340,18 @@ impl Subject<'_> {
         let told = told.json();
         let path = |field: &str| PathBuf::from(told[field].as_str().unwrap_or_default());
         let rootfs = path("rootfs");
-        for path in [
-            path("config"),
-            rootfs.join("bin/busybox"),
-            rootfs.join("etc/passwd"),
-        ] {
+        let mut all = vec![path("config")];
+        match told["storage"].as_str() {
+            // What is in the file is tried by starting it.
+            Some("loop") => all.push(rootfs),
+            Some("overlay") => {
+                self.must(rootfs.is_dir(), "it has a directory for what it changes");
+                let image = told["lower"][0].as_str().map(PathBuf::from);
+                all.push(image.unwrap_or_default().join("bin/busybox"));
+            }
+            _ => all.extend(["bin/busybox", "etc/passwd"].map(|file| rootfs.join(file))),
+        }
+        for path in all {
             let size = path.symlink_metadata().map_or(0, |found| found.len());
             self.must(size > 0, &format!("{} is whole", path.display()));
         }

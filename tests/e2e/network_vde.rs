@@ -94,7 +94,12 @@ fn a_container_reaches_another_machine_through_the_switch_and_the_host_is_its_ga
     scene.host.ip("address add 198.51.100.7/32 dev lo");
     scene.pings("web", "198.51.100.7");
     vde.run("Another machine on the switch");
-    scene.pings("web", "10.0.0.9");
+    // The plug's command returns before it is plugged in.
+    deadline_of("an answer of the other machine", || {
+        let words = "exec web -- /bin/busybox ping -c 1 -W 1 10.0.0.9";
+        let words: Vec<&str> = words.split(' ').collect();
+        (scene.sampan(&words).code == 0).then_some(())
+    });
     // Through the switch, and by no other way.
     let learned = scene.host.ip("neighbour show dev br0");
     assert!(!learned.contains("10.0.0.9 lladdr"), "{learned}");
@@ -109,8 +114,9 @@ fn a_container_reaches_another_machine_through_the_switch_and_the_host_is_its_ga
     assert_eq!(ports.len(), 2, "{ports:?}");
     assert!(ports.contains(&"tap0"), "{ports:?}");
 
+    deadline_of("the pids of both", || (vde.pids().len() == 2).then_some(()));
     vde.run("Taking it down");
-    deadline_of("the switch ends, and its tap interface with it", || {
+    deadline_of("the switch ends", || {
         (vde.pids().is_empty() && scene.host.interfaces().is_empty()).then_some(())
     });
 }

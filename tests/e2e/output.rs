@@ -1,6 +1,10 @@
 //! What people and programs get to see: documented JSON, bars on a terminal, lines in a pipe.
 
-use std::{collections::BTreeSet, process::Command, time::Duration};
+use std::{
+    collections::BTreeSet,
+    process::Command,
+    time::{Duration, SystemTime},
+};
 
 use sampan_tests::{TestEnvironment, wait_until};
 
@@ -36,6 +40,9 @@ fn fields(value: &serde_json::Value) -> BTreeSet<String> {
 fn json_has_the_documented_fields_and_no_others() {
     let env = TestEnvironment::new();
     env.small_guest("web");
+    env.create_small_guest("kept", &[]);
+    env.sampan(&["snapshot", "create", "kept", "then", "--comment", "why"])
+        .ok();
     for (arguments, row) in [
         (&["info", "web"][..], "info NAME"),
         (&["config", "get", "web", "lxc.arch"], "config get NAME KEY"),
@@ -44,6 +51,10 @@ fn json_has_the_documented_fields_and_no_others() {
         (&["template", "show", "naughty"], "template show NAME"),
         (&["image", "ls"], "image ls"),
         (&["image", "verify"], "image verify"),
+        (&["wait", "web", "--state", "running"], "wait"),
+        (&["autostart", "--list", "-a", "-A"], "autostart --list"),
+        (&["set", "web", "pids=100"], "set"),
+        (&["snapshot", "ls", "kept"], "snapshot ls NAME"),
     ] {
         let json = env
             .sampan(&[arguments, &["--format", "json"]].concat())
@@ -51,6 +62,15 @@ fn json_has_the_documented_fields_and_no_others() {
             .json();
         assert_eq!(fields(&json), documented(row), "{arguments:?}");
     }
+    let snapshots = ["snapshot", "ls", "kept", "--format", "json"];
+    let snapshot = &env.sampan(&snapshots).ok().json()[0];
+    assert_eq!(snapshot["name"], "then");
+    assert_eq!(snapshot["comment"], "why");
+    assert_eq!(snapshot["storage"], "dir");
+    assert!(snapshot["size"].as_u64().unwrap() > 100_000);
+    let made = snapshot["created_at"].as_u64().unwrap();
+    let age = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() - made;
+    assert!(age < 600, "made {age} seconds ago");
     let ls = env.sampan(&["ls", "--format", "json"]).ok().json();
     assert_eq!(fields(&ls), documented("info NAME"));
     let build = ["image", "build", "-t", "naughty", "--format", "json"];

@@ -8,12 +8,16 @@ use std::{
 use crate::{
     machine,
     process::{Background, Ran, wait_until},
+    sweep,
+    world::World,
 };
 
 /// A directory for `--root`, and the binary. Dropped, it destroys what the test made, also when
-/// the test panics, and checks that nothing is left.
+/// the test panics, and checks that nothing is left. If the test is killed, the next run of tests
+/// does it.
 pub struct TestEnvironment {
-    directory: Option<tempfile::TempDir>,
+    /// The last to be dropped.
+    world: Option<World>,
     root: PathBuf,
     /// A file system of the test's own, which holds the root.
     disk: Option<PathBuf>,
@@ -33,16 +37,29 @@ impl TestEnvironment {
             Self::binary().display(),
             fixtures().display()
         );
-        let directory = tempfile::Builder::new()
-            .prefix("sampan-e2e-")
-            .tempdir_in("/var/tmp")
-            .expect("a scratch directory");
-        let root = directory.path().join("root");
+        sweep::sweep_once();
+        let world = World::new();
+        let root = world.path().join("root");
         std::fs::create_dir(&root).expect("a directory in it");
+        without_network(&root);
         Self {
-            directory: Some(directory),
+            world: Some(world),
             root,
             disk: None,
+        }
+    }
+
+    /// That of a test which was killed.
+    pub(crate) fn adopt(world: World) -> Self {
+        let disk = world.path().join("disk");
+        let (root, disk) = match disk.join("root").exists() {
+            true => (disk.join("root"), Some(disk)),
+            false => (world.path().join("root"), None),
+        };
+        Self {
+            world: Some(world),
+            root,
+            disk,
         }
     }
 
@@ -69,7 +86,13 @@ impl TestEnvironment {
         env.root = disk.join("root");
         env.disk = Some(disk);
         std::fs::create_dir(&env.root).expect("a directory in it");
+        without_network(&env.root);
         env
+    }
+
+    /// Leaves what there is to the caller.
+    pub(crate) fn give_up(mut self) -> Option<World> {
+        self.world.take()
     }
 
     /// The binary under test.
@@ -84,9 +107,7 @@ impl TestEnvironment {
 
     /// A directory of the test's own, outside of the root.
     pub fn scratch(&self) -> &Path {
-        self.directory
-            .as_ref()
-            .map_or(&self.root, |directory| directory.path())
+        self.world.as_ref().map_or(&self.root, |world| world.path())
     }
 
     /// The cache below the root.
@@ -176,7 +197,7 @@ impl TestEnvironment {
             .replace(&target().display().to_string(), "TARGET")
     }
 
-    fn destroy_all(&self) -> Vec<String> {
+    pub(crate) fn destroy_all(&self) -> Vec<String> {
         let mut problems = Vec::new();
         // What others build on goes after them: as long as one goes, the next round may do more.
         loop {
@@ -222,6 +243,9 @@ impl Default for TestEnvironment {
 
 impl Drop for TestEnvironment {
     fn drop(&mut self) {
+        if self.world.is_none() {
+            return;
+        }
         let mut problems = self.destroy_all();
         if let Some(disk) = &self.disk {
             let unmounted = Command::new("umount").arg(disk).output();
@@ -229,11 +253,20 @@ impl Drop for TestEnvironment {
                 problems.push(format!("{} cannot be unmounted", disk.display()));
             }
         }
-        drop(self.directory.take());
+        drop(self.world.take());
         if !problems.is_empty() && !std::thread::panicking() {
             panic!("the test left something behind:\n{}", problems.join("\n"));
         }
     }
+}
+
+/// No test touches the machine's own network, unless it asks for one in a namespace that plays the
+/// host.
+fn without_network(root: &Path) {
+    let etc = root.join("etc");
+    std::fs::create_dir_all(&etc)
+        .and_then(|()| std::fs::write(etc.join("sampan.conf"), "network = none\n"))
+        .expect("a directory for settings");
 }
 
 /// The workspace's target directory.

@@ -2,9 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+mod clock;
+pub mod comparison;
 pub mod elf;
 mod environment;
 mod guest;
+pub mod internet;
 pub mod leaks;
 mod lxc;
 mod machine;
@@ -13,17 +16,22 @@ mod mirror;
 mod network;
 mod process;
 mod server;
+mod sweep;
 mod terminal;
 mod tree;
 mod watcher;
+mod world;
 
+pub use clock::Clock;
 pub use environment::TestEnvironment;
+pub use internet::Internet;
 pub use lxc::Lxc;
 pub use machine::{processes, processes_below};
 pub use mirror::{CachingMirror, apt_mirror};
-pub use network::HostNetwork;
+pub use network::{HostNetwork, in_network_of};
 pub use process::{Background, Ran, deadline_of, wait_until};
 pub use server::Server;
+pub use sweep::sweep;
 pub use terminal::Terminal;
 pub use tree::Tree;
 pub use watcher::Watcher;

@@ -1,6 +1,6 @@
 //! What a test may leave behind on the machine: nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What of a test's world is still there, in words; empty when all is gone.
 pub fn leftovers(root: &Path) -> Vec<String> {
@@ -28,6 +28,16 @@ pub fn leftovers(root: &Path) -> Vec<String> {
         }
     }
     found
+}
+
+/// Where something is mounted in this directory, as the kernel writes it, in the order of mounting.
+pub fn mounts_below(directory: &Path) -> Vec<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4).map(PathBuf::from))
+        .filter(|path| path.starts_with(directory))
+        .collect()
 }
 
 /// A process and all that it started, as far as their parents are still there.

@@ -26,6 +26,36 @@ impl HostNetwork {
         ran(&mut ip)
     }
 
+    /// Lays a cable to another one: `end` here, `their_end` there, with these addresses.
+    #[track_caller]
+    pub fn cable(&self, end: (&str, &[&str]), other: &Self, their_end: (&str, &[&str])) {
+        self.ip(&format!(
+            "link add {} type veth peer name {} netns {}",
+            end.0, their_end.0, other.name
+        ));
+        for (network, (name, addresses)) in [(self, end), (other, their_end)] {
+            for address in addresses {
+                let nodad = if address.contains(':') { " nodad" } else { "" };
+                network.ip(&format!("addr add {address} dev {name}{nodad}"));
+            }
+            network.ip(&format!("link set {name} up"));
+        }
+    }
+
+    /// Does something in it: sockets that are opened stay there.
+    #[track_caller]
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        in_network(&format!("/run/netns/{}", self.name), work)
+    }
+
+    /// Runs a program in it; returns what it printed.
+    #[track_caller]
+    pub fn run(&self, program: &str, words: &[&str]) -> String {
+        let mut command = Command::new(program);
+        command.args(words);
+        ran(&mut self.enter(&command))
+    }
+
     /// The same command, run in this namespace.
     pub fn enter(&self, command: &Command) -> Command {
         enter(&self.path(), command)
@@ -103,7 +133,8 @@ impl Drop for HostNetwork {
 
 /// The same command, run in the network namespace of this path.
 pub(crate) fn enter(namespace: &str, command: &Command) -> Command {
-    let mut entered = Command::new("nsenter");
+    // By its path: the command may have another PATH.
+    let mut entered = Command::new("/usr/bin/nsenter");
     entered
         .arg(format!("--net={namespace}"))
         .arg("--")
@@ -116,6 +147,28 @@ pub(crate) fn enter(namespace: &str, command: &Command) -> Command {
         };
     }
     entered
+}
+
+/// Does something in the network of a process: sockets that are opened stay there.
+#[track_caller]
+pub fn in_network_of<T: Send>(pid: i64, work: impl FnOnce() -> T + Send) -> T {
+    in_network(&format!("/proc/{pid}/ns/net"), work)
+}
+
+#[track_caller]
+fn in_network<T: Send>(path: &str, work: impl FnOnce() -> T + Send) -> T {
+    let namespace = std::fs::File::open(path).expect("a network namespace");
+    std::thread::scope(|scope| {
+        let inside = scope.spawn(move || {
+            nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET)
+                .expect("it can be entered");
+            work()
+        });
+        match inside.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 #[track_caller]

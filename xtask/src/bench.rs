@@ -1,4 +1,4 @@
-//! `cargo xtask bench debian` and `cargo xtask bench runtime`: measured beside the real peers.
+//! `cargo xtask bench debian`, `… runtime` and `… network`: measured beside the real peers.
 
 use xshell::{Shell, cmd};
 
@@ -6,15 +6,26 @@ use crate::{Result, is_root, packages};
 
 /// Bootstraps Debian; `runs` is how often each program is timed.
 pub fn debian(shell: &Shell, runs: Option<&str>) -> Result {
+    let runs = runs.as_slice();
     run(shell, &packages::BENCH_DEBIAN, "bench-debian", runs)
 }
 
-/// Creates, starts, enters, lists and kills containers; `runs` as above.
-pub fn runtime(shell: &Shell, runs: Option<&str>) -> Result {
-    run(shell, &packages::BENCH_RUNTIME, "bench-runtime", runs)
+/// Creates, starts, enters, lists and kills containers; `words` are how often, and which rows.
+pub fn runtime(shell: &Shell, words: &[&str]) -> Result {
+    run(shell, &packages::BENCH_RUNTIME, "bench-runtime", words)
 }
 
-fn run(shell: &Shell, peers: &[(&str, &str)], program: &str, runs: Option<&str>) -> Result {
+/// Starts, pings, sends and asks for names; `runs` as above.
+pub fn network(shell: &Shell, runs: Option<&str>) -> Result {
+    run(
+        shell,
+        &packages::BENCH_NETWORK,
+        "bench-network",
+        runs.as_slice(),
+    )
+}
+
+fn run(shell: &Shell, peers: &[(&str, &str)], program: &str, words: &[&str]) -> Result {
     if !is_root()? {
         return Err("this needs root: run it with sudo -E env PATH=\"$PATH\"".into());
     }
@@ -24,7 +35,6 @@ fn run(shell: &Shell, peers: &[(&str, &str)], program: &str, runs: Option<&str>)
         "cargo build --release -p sampan -p sampan-template-debian -p sampan-template-busybox -p sampan-tests"
     )
     .run()?;
-    let runs = runs.unwrap_or("5");
-    cmd!(shell, "target/release/{program} {runs}").run()?;
+    cmd!(shell, "target/release/{program} {words...}").run()?;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The libraries that the end-to-end tests load: a template that misbehaves on demand, a library
 //! that is no template, and one template built against several versions of `core`; also a whole
-//! `sampan` built against a newer `core`, to which today's templates are older ones.
+//! `sampan` built against a newer `core`, to which today's templates are older ones, and a library
+//! that sets the clock of a single program.
 //!
 //! Each version of `core` is a copy of today's with one edit. All builds share cargo's build
 //! directory with the workspace, so dependencies are compiled once.
@@ -96,7 +97,7 @@ const LIBRARIES: [Library; 5] = [
     },
 ];
 
-/// Builds all of them into target/fixtures/lib and target/fixtures/newer-host.
+/// Builds all of them into target/fixtures: lib, newer-host, and libclock.so.
 pub fn run(shell: &Shell) -> Result {
     let base = workspace().join("target/fixtures");
     let kept = base.join("lib");
@@ -130,7 +131,24 @@ pub fn run(shell: &Shell) -> Result {
         let file = format!("libsampan_template_{}.so", library.name);
         fs::copy(base.join("out/debug").join(&file), kept.join(&file))?;
     }
-    newer_host(shell, &base)
+    newer_host(shell, &base)?;
+    clock(shell, &base)
+}
+
+/// A library that needs no more than the standard one.
+fn clock(shell: &Shell, base: &Path) -> Result {
+    let source = workspace().join("tests/fixtures/clock/clock.rs");
+    let library = base.join("libclock.so");
+    let time = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
+    if time(&library).is_ok_and(|built| time(&source).is_ok_and(|written| written < built)) {
+        return Ok(());
+    }
+    cmd!(
+        shell,
+        "rustc --edition 2024 --crate-type cdylib -O -C panic=abort -o {library} {source}"
+    )
+    .run()?;
+    Ok(())
 }
 
 /// The whole product against the next minor version of `core`.

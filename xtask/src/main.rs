@@ -22,8 +22,11 @@ usage: cargo xtask COMMAND
   bench debian [RUNS]
              bootstrap beside mmdebstrap and debootstrap: medians, ratios, the time of each stage
   docs       write docs/config.md from the table of keys
-  bench runtime [RUNS]
+  bench runtime [RUNS] [create]
              create, start, exec, ls and kill beside LXC: medians, ratios, memory
+             (with `create`: the rows of that alone)
+  bench network [RUNS]
+             addresses, streams and names beside LXC's bridge and dnsmasq
   fixtures   build the libraries that the end-to-end tests load
   fuzz       [--seconds N] [TARGET…]: feed the parsers what nobody thought of
 ";
@@ -39,8 +42,9 @@ fn main() -> ExitCode {
         ["bench", "debian"] => in_workspace(|shell| bench::debian(shell, None)),
         ["bench", "debian", runs] => in_workspace(|shell| bench::debian(shell, Some(runs))),
         ["docs"] => in_workspace(docs::run),
-        ["bench", "runtime"] => in_workspace(|shell| bench::runtime(shell, None)),
-        ["bench", "runtime", runs] => in_workspace(|shell| bench::runtime(shell, Some(runs))),
+        ["bench", "runtime", rest @ ..] => in_workspace(|shell| bench::runtime(shell, rest)),
+        ["bench", "network"] => in_workspace(|shell| bench::network(shell, None)),
+        ["bench", "network", runs] => in_workspace(|shell| bench::network(shell, Some(runs))),
         ["fixtures"] => in_workspace(fixtures::run),
         ["fuzz", rest @ ..] => in_workspace(|shell| fuzz::run(shell, rest)),
         _ => {

@@ -5,13 +5,17 @@ use xshell::{Shell, cmd};
 use crate::Result;
 
 /// Package, and what the tests use it for.
-pub const TEST: [(&str, &str); 12] = [
+pub const TEST: [(&str, &str); 13] = [
     ("btrfs-progs", "mkfs.btrfs, for containers on btrfs"),
     ("busybox-static", "small guests that need no download"),
     ("g++", "libFuzzer, for the inputs that are replayed"),
     (
         "debootstrap",
         "the oracle: our base systems must be its, file for file",
+    ),
+    (
+        "iptables",
+        "a closed firewall, as docker makes it, around our networks",
     ),
     (
         "lxc",
@@ -58,6 +62,14 @@ pub const BENCH_RUNTIME: [(&str, &str); 7] = [
     ),
     ("rsync", "what lxc-create's template copies its cache with"),
     ("zstd", "a peer of the unpacking"),
+];
+
+/// The same for `bench network`.
+pub const BENCH_NETWORK: [(&str, &str); 4] = [
+    ("busybox-static", "the program of the small guest"),
+    ("dnsmasq-base", "a peer, and LXC's DHCP"),
+    ("iperf3", "measures a network"),
+    ("lxc", "the peer"),
 ];
 
 /// Installs what is missing.

@@ -10,7 +10,7 @@ use super::{info, several::at_once, stop};
 use crate::{
     context::Context,
     failure::{Failure, Outcome},
-    output,
+    output, signals,
 };
 
 /// Arguments.
@@ -109,7 +109,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome<ExitCode> {
     if stopping {
         stages.reverse();
     }
-    let (mut changed, mut unchanged) = (0, 0);
+    let (mut changed, mut unchanged, mut interrupted) = (0, 0, None);
     let last = stages.len();
     for (number, stage) in stages.into_iter().enumerate() {
         let mut delay = 0;
@@ -145,7 +145,11 @@ pub fn run(context: &Context, args: &Args) -> Outcome<ExitCode> {
             }
         });
         if !stopping && number + 1 < last {
-            std::thread::sleep(Duration::from_secs(delay.into()));
+            let delay = Duration::from_secs(delay.into());
+            interrupted = signals::sleep(delay)?;
+            if interrupted.is_some() {
+                break;
+            }
         }
     }
     let verb = match (stopping, args.restart) {
@@ -156,6 +160,12 @@ pub fn run(context: &Context, args: &Args) -> Outcome<ExitCode> {
     context.console.say(&format!(
         "{changed} {verb}, {unchanged} with nothing to do, {failed} failed"
     ));
+    if let Some(signal) = interrupted {
+        context.console.say(&format!(
+            "ended by {signal}, so the later ones were left alone"
+        ));
+        return Ok(ExitCode::from(128 + signal as u8));
+    }
     Ok(ExitCode::from(u8::from(failed > 0)))
 }
 

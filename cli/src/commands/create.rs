@@ -13,6 +13,7 @@ use crate::{
     context::Context,
     failure::{Failure, Outcome},
     limits::LimitArgs,
+    network::{self, NetworkArgs},
     timings::{Subject, TimingsArg},
 };
 use sampan_core::Span;
@@ -27,6 +28,7 @@ Examples:
   sampan create many -t debian --storage overlay
   sampan create large -t debian --size 10G
   sampan create tiny -t busybox --offline
+  sampan create lone -t debian --network none
   sampan create small -t debian --memory 512M --cpus 1.5 --pids 200")]
 pub struct Args {
     /// The name: letters, digits, `.`, `_` and `-`
@@ -39,6 +41,8 @@ pub struct Args {
     timings: TimingsArg,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Start it as well
     #[arg(long)]
     start: bool,
@@ -62,8 +66,12 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     }
     args.timings.check()?;
     let limits = args.limits.changes()?;
+    let networks = args.network.names(context)?;
+    let begun = Span::now();
     let workshop = context.workshop()?;
     let requested = requested::obtain(context, &workshop, &args.image)?;
+    let console = &context.console;
+    console.span(&Span::since(begun, "find image", ""));
     let image = &requested.obtained.image;
     if !requested.obtained.built {
         let key = &image.key;
@@ -73,7 +81,6 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     }
 
     let new = storage::begin(context, &workshop, &args.storage, image, &name)?;
-    let console = &context.console;
     let begun = Span::now();
     let configured = workshop.session().configure(
         &requested.template,
@@ -83,6 +90,8 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
         new.root(),
     )?;
     console.span(&Span::since(begun, "configure container", ""));
+    let network = network::join(context, &new, &networks)?;
+    let begun = Span::now();
     let final_root = new.final_root();
     let mut config = default_config(&NewConfig {
         name: name.as_str(),
@@ -92,6 +101,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
         template: &image.key.template,
         image: &image.key.to_string(),
         guest: &configured.config,
+        network: &network,
     })?;
     if let Some(size) = args.storage.size {
         config.push(SIZE_KEY, &size.to_string());
@@ -101,6 +111,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
         return Err(sampan_plugins::PluginError::Cancelled.into());
     }
     let created = new.commit(&config)?;
+    console.span(&Span::since(begun, "commit container", ""));
     let subject = Subject {
         title: &args.image.title(),
         built: requested.obtained.built,

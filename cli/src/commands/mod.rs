@@ -10,11 +10,13 @@ pub mod doctor;
 pub mod events;
 pub mod exec;
 mod foreground;
+pub mod forward;
 pub mod freeze;
 pub mod image;
 pub mod info;
 pub mod logs;
 pub mod ls;
+pub mod network;
 mod personal;
 pub mod rename;
 mod requested;
@@ -27,6 +29,7 @@ pub mod snapshot;
 pub mod start;
 pub mod stop;
 mod storage;
+pub use self::storage::path_of;
 pub mod template;
 pub mod top;
 pub mod unfreeze;
@@ -76,6 +79,8 @@ fn run(context: &Context, command: Command) -> Outcome<ExitCode> {
         Command::Snapshot(command) => snapshot::run(context, &command).map(done),
         Command::Ls(args) => ls::run(context, &args).map(done),
         Command::Info(args) => info::run(context, &args).map(done),
+        Command::Network(command) => network::run(context, &command),
+        Command::Forward(args) => forward::run(context, &args).map(done),
         Command::Config(command) => config::run(context, &command).map(done),
         Command::Top(args) => top::run(context, &args).map(done),
         Command::Set(args) => set::run(context, &args).map(done),

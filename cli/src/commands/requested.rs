@@ -51,8 +51,31 @@ pub struct Requested {
     pub obtained: Obtained,
 }
 
-/// Finds or builds the image.
+/// Finds or builds the image for a container. A mirror that was asked in the last ten minutes is not
+/// asked again.
 pub fn obtain(context: &Context, workshop: &Workshop<'_>, args: &ImageArgs) -> Outcome<Requested> {
+    let freshness = match freshness(args) {
+        Freshness::Current => Freshness::Recent,
+        other => other,
+    };
+    obtain_if(context, workshop, args, freshness)
+}
+
+/// Finds or builds the image; a mirror is asked.
+pub fn obtain_current(
+    context: &Context,
+    workshop: &Workshop<'_>,
+    args: &ImageArgs,
+) -> Outcome<Requested> {
+    obtain_if(context, workshop, args, freshness(args))
+}
+
+fn obtain_if(
+    context: &Context,
+    workshop: &Workshop<'_>,
+    args: &ImageArgs,
+    freshness: Freshness,
+) -> Outcome<Requested> {
     let (template, options) = resolve(workshop, args)?;
     let wanted = Wanted {
         template: &template,
@@ -60,7 +83,7 @@ pub fn obtain(context: &Context, workshop: &Workshop<'_>, args: &ImageArgs) -> O
     };
     let obtained = context
         .images()
-        .obtain(&workshop.session(), wanted, freshness(args))?;
+        .obtain(&workshop.session(), wanted, freshness)?;
     Ok(Requested {
         template,
         options,

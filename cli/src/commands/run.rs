@@ -16,6 +16,7 @@ use super::{
 use crate::{
     context::Context,
     failure::{Failure, Outcome},
+    network::{self, NetworkArgs},
 };
 
 /// Arguments.
@@ -44,6 +45,8 @@ pub struct Args {
     /// How much memory it may use, such as 512M
     #[arg(long, value_name = "SIZE", conflicts_with = "container")]
     memory: Option<String>,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// A variable of the command's environment
     #[arg(short, long = "env", value_name = "KEY=VALUE")]
     environment: Vec<String>,
@@ -132,6 +135,7 @@ fn create(context: &Context, args: &Args, image: &ImageArgs) -> Outcome<(Contain
         Some(name) => name.parse()?,
         None => ContainerName::random("run-")?,
     };
+    let networks = args.network.names(context)?;
     let workshop = context.workshop()?;
     let requested = requested::obtain(context, &workshop, image)?;
     let found = &requested.obtained.image;
@@ -148,6 +152,7 @@ fn create(context: &Context, args: &Args, image: &ImageArgs) -> Outcome<(Contain
         false,
         new.root(),
     )?;
+    let network = network::join(context, &new, &networks)?;
     let mut config = default_config(&NewConfig {
         name: name.as_str(),
         rootfs: &new.final_root(),
@@ -156,6 +161,7 @@ fn create(context: &Context, args: &Args, image: &ImageArgs) -> Outcome<(Contain
         template: &found.key.template,
         image: &found.key.to_string(),
         guest: &configured.config,
+        network: &network,
     })?;
     config.push("lxc.ephemeral", "1");
     if let Some(memory) = &args.memory {

@@ -44,7 +44,10 @@ pub fn begin(
     if kind == StorageKind::Overlay {
         return begin_overlay(context, workshop, &containers, image, new, name);
     }
+    let since = Span::now();
     let begun = containers.begin_with(name, &new)?;
+    let span = Span::since(since, "begin container", "");
+    context.console.span(&span);
     match begun.root() {
         RootPath::Dir(path) | RootPath::Btrfs(path) => unpack(context, workshop, image, path)?,
         root => {
@@ -83,7 +86,11 @@ fn begin_overlay(
             }
         };
         new.lower = vec![tree];
-        match containers.begin_with(name, &new) {
+        let since = Span::now();
+        let begun = containers.begin_with(name, &new);
+        let span = Span::since(since, "begin container", "");
+        context.console.span(&span);
+        match begun {
             // Somebody removed the image in between.
             Err(error) if error.reason() == Reason::NotFound => {}
             begun => {

@@ -17,7 +17,10 @@ use nix::{
     errno::Errno,
     fcntl::{AtFlags, OFlag},
     sys::{
-        stat::{Mode, SFlag, UtimensatFlags, fchmod, futimens, mkdirat, mknodat, utimensat},
+        stat::{
+            Mode, SFlag, UtimensatFlags, fchmod, fstat, fstatat, futimens, mkdirat, mknodat,
+            utimensat,
+        },
         time::TimeSpec,
     },
     unistd::{Gid, Uid, fchown, fchownat, linkat, symlinkat},
@@ -37,6 +40,8 @@ pub enum Kind<'a> {
         /// The contents.
         data: &'a mut dyn Read,
     },
+    /// A regular file with these contents.
+    Bytes(&'a [u8]),
     /// A symbolic link.
     Symlink(&'a Path),
     /// Another name of an earlier entry.
@@ -124,7 +129,7 @@ impl<'a> Placer<'a> {
         let at = |doing| RootfsError::at(doing, &name);
 
         if matches!(kind, Kind::Directory) {
-            match mkdirat(&parent, file_name, Mode::S_IRWXU) {
+            match mkdirat(&parent, file_name, first_mode(metadata, 0o700)) {
                 Ok(()) => {
                     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
                     let made = open_in(parent.as_fd(), file_name, flags, 0).map_err(at("open"))?;
@@ -138,18 +143,22 @@ impl<'a> Placer<'a> {
         }
 
         // Making a file says itself that something stands there.
-        let refuse = self.existing == Existing::Refuse && matches!(kind, Kind::File { .. });
+        let is_file = matches!(kind, Kind::File { .. } | Kind::Bytes(_));
+        let refuse = self.existing == Existing::Refuse && is_file;
         let placed = refuse || self.clear(&parent, file_name, &name)?;
         if placed {
             match kind {
                 // Handled above: a directory does not clear what stands in its place.
                 Kind::Directory => {}
                 Kind::File { size, data } => {
-                    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
-                    let file =
-                        open_in(parent.as_fd(), file_name, flags, 0o600).map_err(at("create"))?;
-                    let mut file = File::from(file);
+                    let mut file = create(&parent, file_name, metadata).map_err(at("create"))?;
                     copy(data, &mut file, size, &name)?;
+                    apply(&file, metadata, &name)?;
+                }
+                Kind::Bytes(bytes) => {
+                    let mut file = create(&parent, file_name, metadata).map_err(at("create"))?;
+                    file.write_all(bytes)
+                        .map_err(|error| RootfsError::io("write", &name, &error))?;
                     apply(&file, metadata, &name)?;
                 }
                 Kind::Symlink(target) => {
@@ -218,7 +227,7 @@ impl<'a> Placer<'a> {
     /// Makes room for an entry; `false` means that what stands there stays.
     fn clear(&self, parent: &OwnedFd, file_name: &Path, name: &Path) -> Result<bool> {
         let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
-        match nix::sys::stat::fstatat(parent, file_name, flags) {
+        match fstatat(parent, file_name, flags) {
             Err(Errno::ENOENT) => Ok(true),
             Err(errno) => Err(RootfsError::new("look at", name, errno)),
             Ok(_) => match self.existing {
@@ -236,16 +245,15 @@ impl<'a> Placer<'a> {
         metadata: &Metadata,
         name: &Path,
     ) -> Result<()> {
-        let owner = Some(Uid::from_raw(metadata.uid));
-        let group = Some(Gid::from_raw(metadata.gid));
-        fchownat(
-            parent,
-            file_name,
-            owner,
-            group,
-            AtFlags::AT_SYMLINK_NOFOLLOW,
-        )
-        .map_err(RootfsError::at("set the owner of", name))?;
+        let itself = AtFlags::AT_SYMLINK_NOFOLLOW;
+        let before =
+            fstatat(parent, file_name, itself).map_err(RootfsError::at("look at", name))?;
+        if (before.st_uid, before.st_gid) != (metadata.uid, metadata.gid) {
+            let owner = Some(Uid::from_raw(metadata.uid));
+            let group = Some(Gid::from_raw(metadata.gid));
+            fchownat(parent, file_name, owner, group, itself)
+                .map_err(RootfsError::at("set the owner of", name))?;
+        }
         let time = TimeSpec::new(metadata.mtime, 0);
         let flags = UtimensatFlags::NoFollowSymlink;
         utimensat(parent, file_name, &time, &time, flags)
@@ -269,6 +277,22 @@ fn clean(name: &Path) -> Result<PathBuf> {
             }
         })
         .collect()
+}
+
+fn create(parent: &OwnedFd, name: &Path, metadata: &Metadata) -> nix::Result<File> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+    let mode = first_mode(metadata, 0o600).bits();
+    open_in(parent.as_fd(), name, flags, mode).map(File::from)
+}
+
+/// The mode to make something with. What will be root's is so from the beginning and can have its
+/// mode at once; everything else is for nobody until it has its owner.
+fn first_mode(metadata: &Metadata, closed: u32) -> Mode {
+    if (metadata.uid, metadata.gid) == (0, 0) {
+        mode_of(metadata.mode & 0o777)
+    } else {
+        mode_of(closed)
+    }
 }
 
 fn copy(data: &mut dyn Read, file: &mut File, size: u64, name: &Path) -> Result<()> {
@@ -296,12 +320,19 @@ fn copy(data: &mut dyn Read, file: &mut File, size: u64, name: &Path) -> Result<
 }
 
 /// Owner before mode (chown clears setuid) and before capabilities (chown clears them too), time
-/// last.
+/// last. To look first costs less than to set what is so already.
 fn apply(file: &File, metadata: &Metadata, name: &Path) -> Result<()> {
-    let owner = Some(Uid::from_raw(metadata.uid));
-    let group = Some(Gid::from_raw(metadata.gid));
-    fchown(file, owner, group).map_err(RootfsError::at("set the owner of", name))?;
-    fchmod(file, mode_of(metadata.mode)).map_err(RootfsError::at("set the mode of", name))?;
+    let before = fstat(file).map_err(RootfsError::at("look at", name))?;
+    let owned = (before.st_uid, before.st_gid) == (metadata.uid, metadata.gid);
+    if !owned {
+        let owner = Some(Uid::from_raw(metadata.uid));
+        let group = Some(Gid::from_raw(metadata.gid));
+        fchown(file, owner, group).map_err(RootfsError::at("set the owner of", name))?;
+    }
+    let mode = mode_of(metadata.mode);
+    if !owned || mode_of(before.st_mode) != mode {
+        fchmod(file, mode).map_err(RootfsError::at("set the mode of", name))?;
+    }
     for (key, value) in &metadata.xattrs {
         file.set_xattr(key, value)
             .map_err(|error| RootfsError::io("set an extended attribute of", name, &error))?;

@@ -1,6 +1,11 @@
 //! Files on their way to several threads that write them.
+//!
+//! They go in batches. What a batch is read into is used again: memory that comes fresh from the
+//! kernel costs as much as the copy that goes into it.
 
 use std::{
+    io::{self, Read},
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
@@ -12,18 +17,51 @@ use sampan_core::{
 
 use crate::PluginError;
 
-/// How many bytes may wait to be written.
-const WAITING: usize = 8 << 20;
+/// How many batches may wait to be written.
+const WAITING: usize = 16;
 /// Neighbours go to the same thread: it has their directory open, and two threads that make names
 /// in one directory wait for each other.
 const BATCH_FILES: usize = 32;
 const BATCH_BYTES: usize = 512 << 10;
+/// Files of a batch are not larger: 1 MiB.
+pub(super) const LARGEST: u64 = 1 << 20;
 
-/// A file that is to be made.
-pub(super) struct NewFile {
-    pub(super) name: PathBuf,
-    pub(super) metadata: Metadata,
-    pub(super) data: Vec<u8>,
+/// Files that one thread makes.
+#[derive(Default)]
+pub(super) struct Batch {
+    files: Vec<(PathBuf, Metadata, Range<usize>)>,
+    /// Behind `used` stands what an earlier use left.
+    data: Vec<u8>,
+    used: usize,
+}
+
+impl Batch {
+    /// Takes the next `size` bytes of `from` as a file.
+    pub(super) fn read(
+        &mut self,
+        name: PathBuf,
+        metadata: Metadata,
+        size: usize,
+        from: &mut impl Read,
+    ) -> io::Result<()> {
+        let range = self.used..self.used + size;
+        if self.data.len() < range.end {
+            self.data.resize(range.end, 0);
+        }
+        from.read_exact(&mut self.data[range.clone()])?;
+        self.used = range.end;
+        self.files.push((name, metadata, range));
+        Ok(())
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.files.len() >= BATCH_FILES || self.used >= BATCH_BYTES
+    }
+
+    fn clear(&mut self) {
+        self.files.clear();
+        self.used = 0;
+    }
 }
 
 /// Files that wait.
@@ -46,18 +84,11 @@ impl Drop for Told<'_> {
 
 #[derive(Default)]
 struct Queue {
-    /// Being filled.
-    batch: Batch,
     batches: Vec<Batch>,
-    bytes: usize,
+    /// Written, and to be filled again.
+    empty: Vec<Batch>,
     closed: bool,
     failed: bool,
-}
-
-#[derive(Default)]
-struct Batch {
-    files: Vec<NewFile>,
-    bytes: usize,
 }
 
 impl Files {
@@ -68,32 +99,24 @@ impl Files {
         }
     }
 
-    /// Hands a file on, when there is room; `false` when no thread writes any more.
-    pub(super) fn add(&self, file: NewFile) -> bool {
+    /// Hands a batch on, when there is room, and answers with the next to be filled; `None` when no
+    /// thread writes any more.
+    pub(super) fn hand_on(&self, batch: Batch) -> Option<Batch> {
         let mut queue = self.lock();
-        while queue.bytes > WAITING && !queue.failed {
+        while queue.batches.len() >= WAITING && !queue.failed {
             queue = self.wait(queue);
         }
-        let bytes = file.data.len();
-        queue.bytes += bytes;
-        queue.batch.bytes += bytes;
-        queue.batch.files.push(file);
-        let full = queue.batch.files.len() >= BATCH_FILES || queue.batch.bytes >= BATCH_BYTES;
-        // What waits longer than the limit would never be taken.
-        if full || queue.bytes > WAITING {
-            let batch = std::mem::take(&mut queue.batch);
-            queue.batches.push(batch);
-            self.changed.notify_all();
+        if queue.failed {
+            return None;
         }
-        !queue.failed
+        queue.batches.push(batch);
+        self.changed.notify_all();
+        Some(queue.empty.pop().unwrap_or_default())
     }
 
     /// Nothing more comes.
     pub(super) fn close(&self) {
-        let mut queue = self.lock();
-        let batch = std::mem::take(&mut queue.batch);
-        queue.batches.push(batch);
-        queue.closed = true;
+        self.lock().closed = true;
         self.changed.notify_all();
     }
 
@@ -101,20 +124,17 @@ impl Files {
     pub(super) fn write_all(&self, rootfs: &Rootfs, target: &Path) -> Result<(), PluginError> {
         let _told = Told(self);
         let mut placer = Placer::new(rootfs, Existing::Refuse);
-        while let Some(batch) = self.take() {
-            for file in &batch.files {
-                let kind = Kind::File {
-                    size: file.data.len() as u64,
-                    data: &mut file.data.as_slice(),
-                };
-                if let Err(error) = placer.place(&file.name, kind, &file.metadata) {
+        while let Some(mut batch) = self.take() {
+            for (name, metadata, range) in &batch.files {
+                let kind = Kind::Bytes(&batch.data[range.clone()]);
+                if let Err(error) = placer.place(name, kind, metadata) {
                     self.lock().failed = true;
                     self.changed.notify_all();
                     return Err(PluginError::rootfs(target)(error));
                 }
             }
-            self.lock().bytes -= batch.bytes;
-            self.changed.notify_all();
+            batch.clear();
+            self.lock().empty.push(batch);
         }
         Ok(())
     }
@@ -126,6 +146,7 @@ impl Files {
                 return None;
             }
             if let Some(batch) = queue.batches.pop() {
+                self.changed.notify_all();
                 return Some(batch);
             }
             if queue.closed {

@@ -8,6 +8,7 @@
 mod files;
 mod key;
 mod leftovers;
+mod looked;
 mod memory;
 mod obtain;
 mod output;

@@ -21,6 +21,8 @@ pub struct Wanted<'a> {
 pub enum Freshness {
     /// When its fingerprint is that of the inputs as they are now.
     Current,
+    /// The same, but if they were looked at in the last ten minutes, that will do.
+    Recent,
     /// Never: build it anew.
     Rebuild,
     /// Always, and nothing is fetched.
@@ -62,24 +64,36 @@ impl ImageStore {
         if let Err(error) = self.sweep() {
             session.reporter.log(Level::Warn, &error.to_string());
         }
-        let fingerprint = session.fingerprint(wanted.template, wanted.options)?;
+        let asked_at = now();
         let before = self.get(&key)?;
-        if let Some(image) = &before
-            && freshness == Freshness::Current
-            && image.record.fingerprint == fingerprint
+        if freshness == Freshness::Recent
+            && let Some(image) = &before
+            && self.is_recent(image, wanted.template, asked_at)
         {
             return Ok(cached(image.clone()));
         }
+        let fingerprint = session.fingerprint(wanted.template, wanted.options)?;
+        // Somebody else may have built one meanwhile.
+        let before = self.get(&key)?;
+        if let Some(image) = &before
+            && freshness != Freshness::Rebuild
+            && image.record.fingerprint == fingerprint
+        {
+            self.keep_looked(image, wanted.template, asked_at);
+            return Ok(cached(image.clone()));
+        }
 
-        let asked_at = now();
         let lock = self.lock(&key, session.cancellation, || {
             let message = format!("another sampan builds {key}; waiting for it");
             session.reporter.log(Level::Info, &message);
         })?;
-        // Somebody else may have built it while we waited.
+        // Somebody else may have built it while we waited. Which of two images is newer no clock can
+        // tell: it may have been set back.
+        let built_at = |image: &StoredImage| image.record.built_at;
         if let Some(image) = self.get(&key)?
             && image.record.fingerprint == fingerprint
-            && (freshness == Freshness::Current || image.record.built_at > asked_at)
+            && (freshness != Freshness::Rebuild
+                || Some(built_at(&image)) != before.as_ref().map(built_at))
         {
             return Ok(cached(image));
         }
@@ -89,7 +103,9 @@ impl ImageStore {
             (None, _) => "building the image",
         };
         session.reporter.log(Level::Info, why);
+        let begun_at = now();
         let image = self.build(session, wanted, &key)?;
+        self.keep_looked(&image, wanted.template, begun_at);
         drop(lock);
         Ok(Obtained { image, built: true })
     }

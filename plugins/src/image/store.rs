@@ -146,7 +146,13 @@ impl ImageStore {
     /// When a file cannot be removed; the image is then no longer listed.
     pub fn remove(&self, image: &StoredImage) -> Result<(), PluginError> {
         // The record first: an image is there exactly when its record is.
-        for path in [self.record_path(&image.key), image.path.clone()] {
+        let key = &image.key;
+        let paths = [
+            self.record_path(key),
+            image.path.clone(),
+            self.looked_path(key),
+        ];
+        for path in paths {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(PluginError::io("remove", path)(error));
@@ -195,7 +201,7 @@ impl ImageStore {
             for file in names(&directory)? {
                 let path = directory.join(&file);
                 let (stem, orphan) = match file.split_once('.') {
-                    Some((stem, "tar.zst")) => {
+                    Some((stem, "tar.zst" | "looked" | "new")) => {
                         (stem, !directory.join(format!("{stem}.json")).exists())
                     }
                     Some((stem, "lock")) => (stem, true),
@@ -210,7 +216,7 @@ impl ImageStore {
                 };
                 // Under the lock, so that no builder is between its two renames.
                 if let Some(_lock) = self.try_lock(&key)?
-                    && file.ends_with(".tar.zst")
+                    && !file.ends_with(".lock")
                     && !self.record_path(&key).exists()
                 {
                     fs::remove_file(&path).map_err(PluginError::io("remove", &path))?;
@@ -305,7 +311,7 @@ impl ImageStore {
         })
     }
 
-    fn record_path(&self, key: &ImageKey) -> PathBuf {
+    pub(super) fn record_path(&self, key: &ImageKey) -> PathBuf {
         self.images
             .join(&key.template)
             .join(format!("{}.json", key.key))

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::mpsc::{self, Receiver, SyncSender},
+    sync::mpsc::{self, Receiver, Sender, SyncSender},
     thread,
 };
 
@@ -17,7 +17,7 @@ use tar::{Archive, EntryType};
 
 use super::{
     StoredImage,
-    files::{Files, NewFile},
+    files::{Batch, Files, LARGEST},
 };
 use crate::{Cancellation, PluginError, Reporter, download::hex};
 
@@ -73,18 +73,20 @@ pub(super) fn unpack_archive(
     let file = File::open(archive).map_err(read())?;
     let rootfs = Rootfs::open(target).map_err(PluginError::rootfs(target))?;
     let (sender, chunks) = mpsc::sync_channel(CHUNKS);
+    let (giver, empty) = mpsc::channel();
     let files = Files::new();
     let (unpacked, done) = thread::scope(|scope| {
-        let decoding = scope.spawn(move || decode(file, &sender));
+        let decoding = scope.spawn(move || decode(file, &sender, &empty));
         let writers: Vec<_> = (0..WRITERS)
             .map(|_| scope.spawn(|| files.write_all(&rootfs, target)))
             .collect();
-        let mut chunks = Chunks::new(chunks);
+        let mut chunks = Chunks::new(chunks, giver);
         let mut unpacking = Unpacking {
             placer: Placer::new(&rootfs, Existing::Refuse),
             target,
             archive,
             files: &files,
+            batch: Batch::default(),
             directories: Vec::new(),
             links: Vec::new(),
             done: 0,
@@ -129,15 +131,18 @@ const WRITERS: usize = 3;
 /// How much is decoded ahead, in pieces of [`CHUNK`] bytes.
 const CHUNKS: usize = 16;
 const CHUNK: usize = 256 << 10;
-/// Files larger than this are written as they are decoded rather than kept in memory.
-const LARGE: u64 = 4 << 20;
 
 fn panicked(archive: &Path) -> PluginError {
     PluginError::io("unpack", archive)(io::Error::other("a thread that writes files panicked"))
 }
 
 /// Reads the archive to its end and hands on what is in it.
-fn decode(file: File, sender: &SyncSender<Vec<u8>>) -> io::Result<Hashing<File>> {
+/// Chunks that come back are used again.
+fn decode(
+    file: File,
+    sender: &SyncSender<Chunk>,
+    empty: &Receiver<Vec<u8>>,
+) -> io::Result<Hashing<File>> {
     let hashing = Hashing {
         inner: file,
         hasher: Sha256::new(),
@@ -145,13 +150,19 @@ fn decode(file: File, sender: &SyncSender<Vec<u8>>) -> io::Result<Hashing<File>>
     };
     let mut decoder = zstd::Decoder::new(hashing)?;
     loop {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        (&mut decoder).take(CHUNK as u64).read_to_end(&mut chunk)?;
-        if chunk.is_empty() {
+        let mut bytes = empty.try_recv().unwrap_or_else(|_| vec![0; CHUNK]);
+        let mut used = 0;
+        while used < bytes.len() {
+            match decoder.read(&mut bytes[used..])? {
+                0 => break,
+                got => used += got,
+            }
+        }
+        if used == 0 {
             break;
         }
         // Nobody takes it: the other side has failed and says why.
-        if sender.send(chunk).is_err() {
+        if sender.send(Chunk { bytes, used }).is_err() {
             break;
         }
     }
@@ -162,17 +173,29 @@ fn decode(file: File, sender: &SyncSender<Vec<u8>>) -> io::Result<Hashing<File>>
     Ok(hashing)
 }
 
+/// A piece of the decoded archive.
+#[derive(Default)]
+struct Chunk {
+    bytes: Vec<u8>,
+    used: usize,
+}
+
 /// The decoded archive as the other thread hands it on.
 struct Chunks {
-    receiver: Receiver<Vec<u8>>,
-    chunk: io::Cursor<Vec<u8>>,
+    receiver: Receiver<Chunk>,
+    giver: Sender<Vec<u8>>,
+    chunk: Chunk,
+    /// How much of the chunk has been read.
+    at: usize,
 }
 
 impl Chunks {
-    fn new(receiver: Receiver<Vec<u8>>) -> Self {
+    fn new(receiver: Receiver<Chunk>, giver: Sender<Vec<u8>>) -> Self {
         Self {
             receiver,
-            chunk: io::Cursor::new(Vec::new()),
+            giver,
+            chunk: Chunk::default(),
+            at: 0,
         }
     }
 }
@@ -180,12 +203,21 @@ impl Chunks {
 impl Read for Chunks {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let got = self.chunk.read(buffer)?;
+            let got = buffer.len().min(self.chunk.used - self.at);
             if got > 0 || buffer.is_empty() {
+                buffer[..got].copy_from_slice(&self.chunk.bytes[self.at..self.at + got]);
+                self.at += got;
                 return Ok(got);
             }
             match self.receiver.recv() {
-                Ok(chunk) => self.chunk = io::Cursor::new(chunk),
+                Ok(chunk) => {
+                    let read = std::mem::replace(&mut self.chunk, chunk);
+                    self.at = 0;
+                    if !read.bytes.is_empty() {
+                        // A decoder that has ended needs none.
+                        let _ = self.giver.send(read.bytes);
+                    }
+                }
                 // The end; or the decoder failed, which its own result tells.
                 Err(_) => return Ok(0),
             }
@@ -199,6 +231,7 @@ struct Unpacking<'a> {
     target: &'a Path,
     archive: &'a Path,
     files: &'a Files,
+    batch: Batch,
     directories: Vec<(PathBuf, Metadata)>,
     links: Vec<(PathBuf, PathBuf, Metadata)>,
     done: u64,
@@ -234,19 +267,18 @@ impl Unpacking<'_> {
                     metadata.mode |= 0o700;
                     Kind::Directory
                 }
-                (EntryType::Regular, _) if size <= LARGE => {
-                    let mut data = Vec::with_capacity(size as usize);
-                    entry.read_to_end(&mut data).map_err(read())?;
-                    if data.len() as u64 != size {
-                        return Err(read()(io::ErrorKind::UnexpectedEof.into()));
-                    }
-                    if !self.files.add(NewFile {
-                        name,
-                        metadata,
-                        data,
-                    }) {
-                        // A writer has failed and says why.
-                        return Ok(());
+                (EntryType::Regular, _) if size <= LARGEST => {
+                    let batch = &mut self.batch;
+                    batch
+                        .read(name, metadata, size as usize, &mut entry)
+                        .map_err(read())?;
+                    if batch.is_full() {
+                        let full = std::mem::take(batch);
+                        let Some(next) = self.files.hand_on(full) else {
+                            // A writer has failed and says why.
+                            return Ok(());
+                        };
+                        self.batch = next;
                     }
                     continue;
                 }
@@ -269,6 +301,8 @@ impl Unpacking<'_> {
                 .place(&name, kind, &metadata)
                 .map_err(PluginError::rootfs(self.target))?;
         }
+        // Whether somebody takes the last one, the writers say.
+        let _ = self.files.hand_on(std::mem::take(&mut self.batch));
         Ok(())
     }
 

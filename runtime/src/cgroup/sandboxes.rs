@@ -25,16 +25,18 @@ impl SandboxCgroup {
             Error::environment("could not read this process's start time from /proc/self/stat")
                 .with_hint("mount proc at /proc")
         })?;
+        let settings = [
+            ("memory", "memory.max", limits.memory),
+            ("pids", "pids.max", limits.processes),
+        ];
+        let limited = settings.iter().filter(|(_, _, value)| value.is_some());
+        let controllers: Vec<&str> = limited.map(|(controller, ..)| *controller).collect();
         let cgroup = SandboxCgroup(Cgroup {
-            hierarchies,
+            hierarchies: needed(hierarchies, &controllers),
             name: Path::new(PARENT).join(owner.name(rand::random())),
         });
         cgroup.0.create()?;
-        let settings = [
-            ("memory.max", limits.memory),
-            ("pids.max", limits.processes),
-        ];
-        for (key, value) in settings {
+        for (_, key, value) in settings {
             if let Some(value) = value {
                 cgroup.0.set(Version::Two, key, &value.to_string())?;
             }
@@ -60,6 +62,19 @@ impl Drop for SandboxCgroup {
         let _ = self.0.kill();
         let _ = self.0.remove();
     }
+}
+
+/// The hierarchies that can hold a sandbox to its limits, and one that can kill what is in it.
+fn needed(mut hierarchies: Hierarchies, controllers: &[&str]) -> Hierarchies {
+    let has_unified = hierarchies.unified.is_some();
+    let mut kept = 0;
+    hierarchies.version_1.retain(|hierarchy| {
+        let limits = |name: &String| controllers.contains(&name.as_str());
+        let keep = hierarchy.controllers.iter().any(limits) || (!has_unified && kept == 0);
+        kept += usize::from(keep);
+        keep
+    });
+    hierarchies
 }
 
 /// Whether this host has a hierarchy with the controller `pids`, `memory` ….
@@ -177,6 +192,27 @@ mod tests {
         assert!(!elsewhere.is_gone(), "nothing is known of it");
         for name in ["web-01234567", "sandbox.1.2.3.x-01234567", "sandbox.1.2"] {
             assert_eq!(Owner::of(name.as_ref()), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_sandbox_is_only_in_hierarchies_that_it_needs() {
+        let Ok(all) = Hierarchies::discover() else {
+            return;
+        };
+        let roots = |controllers: &[&str]| {
+            let needed = needed(all.clone(), controllers);
+            assert_eq!(needed.unified, all.unified);
+            needed.version_1.len()
+        };
+        let pids = all.version_1.iter().filter(|hierarchy| {
+            let mut names = hierarchy.controllers.iter();
+            names.any(|name| name == "pids")
+        });
+        if all.unified.is_some() {
+            assert_eq!((roots(&[]), roots(&["pids"])), (0, pids.count()));
+        } else {
+            assert_eq!(roots(&[]), 1);
         }
     }
 

@@ -22,6 +22,8 @@ pub struct NewConfig<'a> {
     pub image: &'a str,
     /// Keys that the template asks for, as `lxc.signal.halt`.
     pub guest: &'a [(String, String)],
+    /// Its `lxc.net.*` lines; without any it has loopback alone.
+    pub network: &'a [(String, String)],
 }
 
 /// LXC's default for Debian (common.conf), which keeps a guest from the host's clock, modules,
@@ -72,7 +74,12 @@ pub fn default_config(new: &NewConfig<'_>) -> Result<ConfigFile> {
         }
     }
     file.push_comment("");
-    file.push("lxc.net.0.type", "empty");
+    for (key, value) in new.network {
+        file.push(key, value);
+    }
+    if new.network.is_empty() {
+        file.push("lxc.net.0.type", "empty");
+    }
     file.push("lxc.mount.auto", "proc:mixed sys:mixed");
     file.push(
         "lxc.mount.entry",
@@ -118,6 +125,7 @@ mod tests {
             template: "debian",
             image: "abc",
             guest: &[(key.to_owned(), value.to_owned())],
+            network: &[],
         })
     }
 

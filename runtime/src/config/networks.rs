@@ -196,7 +196,7 @@ pub(super) fn name_the_nameless(networks: &mut [Network]) {
 impl NetworkAddress {
     /// Reads `ADDRESS[/BITS] [BROADCAST]`. Without bits an IPv4 address has those of its class, an
     /// IPv6 address 64.
-    pub(super) fn parse(text: &str) -> Option<NetworkAddress> {
+    pub(crate) fn parse(text: &str) -> Option<NetworkAddress> {
         let mut words = text.split_whitespace();
         let (address, bits) = match words.next()?.split_once('/') {
             Some((address, bits)) => (address.parse().ok()?, Some(bits.parse::<u8>().ok()?)),

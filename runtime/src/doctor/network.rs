@@ -2,23 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::NetworkKind;
-use crate::network::link;
+use crate::config::{Network, NetworkKind};
 use crate::network::netlink::Netlink;
+use crate::network::{link, managed};
 
 use super::{Finding, Host};
 
 pub(super) fn forwarding(host: &Host<'_>) -> Vec<Finding> {
     let routed = |v6: bool| {
-        host.settings().any(|(_, settings)| {
-            settings.networks.iter().any(|network| {
-                let gateway = if v6 {
-                    network.gateway_6
-                } else {
-                    network.gateway_4
-                };
-                network.kind == NetworkKind::Veth && gateway.is_some()
-            })
+        veths(host).any(|network| match v6 {
+            true => network.gateway_6.is_some(),
+            false => network.gateway_4.is_some(),
         })
     };
     let v4 = forwards(
@@ -93,6 +87,9 @@ pub(super) fn bridges(host: &Host<'_>) -> Vec<Finding> {
                     name,
                     format!("{link} is not here: given to {}", names.join(", ")),
                 ),
+                Ok(None) if is_brought_up(host, link) => {
+                    Finding::ok(name, format!("{link} is made when it is needed"))
+                }
                 Ok(None) => Finding::problem(
                     name,
                     format!(
@@ -125,11 +122,26 @@ pub(super) fn bridges(host: &Host<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// The bridges that containers are ports of.
+/// The bridges that containers are ports of, but for those of networks that Sampan brings up: to
+/// them it opens other firewalls itself, and forwards.
 pub(super) fn bridges_used(host: &Host<'_>) -> BTreeSet<String> {
+    veths(host)
+        .filter_map(|network| network.link.clone())
+        .collect()
+}
+
+fn veths<'a>(host: &'a Host<'_>) -> impl Iterator<Item = &'a Network> {
     let networks = host.settings().flat_map(|(_, settings)| &settings.networks);
-    let veths = networks.filter(|network| network.kind == NetworkKind::Veth);
-    veths.filter_map(|network| network.link.clone()).collect()
+    networks.filter(move |network| {
+        let link = network.link.as_deref().unwrap_or_default();
+        network.kind == NetworkKind::Veth && !is_brought_up(host, link)
+    })
+}
+
+/// Whether a start makes this bridge.
+fn is_brought_up(host: &Host<'_>, link: &str) -> bool {
+    let state = &host.subject.containers.directories().state;
+    managed::of_link(state, link).is_ok_and(|network| network.is_some())
 }
 
 pub(super) fn has_interface(name: &str) -> bool {

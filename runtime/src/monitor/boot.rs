@@ -12,7 +12,7 @@ use crate::container::Container;
 use crate::error::{Error, Reason, Result, Tried};
 use crate::hooks::Output;
 use crate::init::{self, Execution, Orders, Terminals, namespaces};
-use crate::network::{self, Connected};
+use crate::network::{self, Connected, managed};
 use crate::seccomp;
 use crate::sys::spawn::{Child, Running, StartFailure, set_limit, spawn};
 
@@ -108,7 +108,8 @@ pub(super) fn boot(
 /// Makes its networks, in a network namespace of its own.
 fn connect(container: &Container, settings: &Settings, pid: i32) -> Result<Connected> {
     if namespaces::is_own(settings, Namespace::Network) {
-        return network::connect(container.owner(), &settings.networks, pid);
+        let forwards = managed::forwards_of(&container.config()?)?;
+        return network::connect(container.owner(), &settings.networks, &forwards, pid);
     }
     let made = |network: &&Network| network.kind.is_interface();
     match settings.networks.iter().find(made) {

@@ -4,6 +4,7 @@
 //! starts init, copies the console to a log, answers on the control socket, starts again when the
 //! guest reboots, and tidies up when it ends. Init dies with it.
 
+mod allowance;
 mod boot;
 pub(crate) mod client;
 mod control;
@@ -12,6 +13,7 @@ mod hooking;
 mod last_words;
 pub(crate) mod leash;
 mod log;
+mod moment;
 mod own;
 pub(crate) mod policy;
 pub(crate) mod protocol;
@@ -38,6 +40,7 @@ use self::boot::Booted;
 use self::control::Control;
 use self::halt::Unheard;
 use self::leash::Leash;
+use self::moment::Moment;
 use self::policy::Restarts;
 use self::protocol::{Killed, Report};
 use self::requests::Freezing;
@@ -140,7 +143,7 @@ fn check_version(callers: &OsStr) -> Result<()> {
 
 /// Leaves the caller's session; returns the pipe that was standard output. It stays the caller's
 /// child, which takes no second fork: init inherits it soon.
-fn own_session() -> Result<File> {
+pub(crate) fn own_session() -> Result<File> {
     let what = || "go to the background".to_owned();
     nix::unistd::setsid().tried(what)?;
     let _ = std::io::stdout().flush();
@@ -161,8 +164,8 @@ struct Monitor {
     /// `None` between two starts.
     init: Option<Running>,
     network: Connected,
-    /// Of this init: in seconds since 1970, and by a clock that nobody sets.
-    started_at: u64,
+    /// Of this init: for people, and for what is waited for.
+    started_at: Moment,
     booted_at: Instant,
     restarts: Restarts,
     stopping: bool,
@@ -185,7 +188,7 @@ struct Monitor {
 impl Monitor {
     /// A new init runs.
     fn begin(&mut self, booted: Booted) {
-        self.started_at = now();
+        self.started_at = Moment::now();
         self.booted_at = Instant::now();
         let init_pid = booted.running.pid;
         self.network = booted.network;

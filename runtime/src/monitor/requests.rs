@@ -66,7 +66,7 @@ impl Monitor {
                 _ => State::Running,
             },
             init_pid: self.init.as_ref().map(|init| init.pid),
-            started_at: self.started_at,
+            started_at: self.started_at.by_the_clock(),
             restarts: self.restarts.count(),
             root_uid,
             root_gid,

@@ -11,9 +11,10 @@ use super::control::Control;
 use super::last_words::LastWords;
 use super::leash::Leash;
 use super::log::{Bounds, Log};
+use super::moment::Moment;
 use super::policy::{NEVER, RestartPolicy, Restarts};
 use super::terminal::Terminal;
-use super::{Monitor, boot, now, own};
+use super::{Monitor, boot, own};
 use crate::cgroup::Cgroup;
 use crate::config::Settings;
 use crate::container::Container;
@@ -87,7 +88,7 @@ impl Monitor {
             signals: prepared.signals,
             init: None,
             network: Connected::default(),
-            started_at: now(),
+            started_at: Moment::now(),
             booted_at: Instant::now(),
             restarts: prepared.restarts,
             stopping: false,

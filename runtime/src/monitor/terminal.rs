@@ -11,6 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, fchown};
 
+use super::allowance::Allowance;
 use super::log::Log;
 use super::viewer::{Fate, Viewer};
 use crate::error::{Result, Tried};
@@ -29,6 +30,7 @@ pub(super) struct Terminal {
     /// The end of what was shown since the last line break: a prompt, as a rule. Who comes later
     /// sees it.
     prompt: Vec<u8>,
+    allowance: Allowance,
 }
 
 impl Terminal {
@@ -50,6 +52,7 @@ impl Terminal {
             log,
             viewers: Vec::new(),
             prompt: Vec::new(),
+            allowance: Allowance::new(Instant::now()),
         })
     }
 
@@ -75,9 +78,14 @@ impl Terminal {
         Ok(read)
     }
 
-    /// What to wait for: output of the guest, unless a viewer has not yet taken the last.
+    /// What to wait for: output of the guest, unless a viewer has not yet taken the last or the guest
+    /// has written more than it may.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = PollFd<'_>> {
-        let read = !self.viewers.iter().any(Viewer::waits);
+        self.descriptors_if(self.resumes().is_none())
+    }
+
+    fn descriptors_if(&self, read: bool) -> impl Iterator<Item = PollFd<'_>> {
+        let read = read && !self.viewers.iter().any(Viewer::waits);
         read.then(|| PollFd::new(self.master(), PollFlags::POLLIN))
             .into_iter()
             .chain(self.viewers.iter().map(Viewer::descriptor))
@@ -85,6 +93,11 @@ impl Terminal {
 
     /// When to look again even if nothing happens.
     pub(super) fn deadline(&self) -> Option<Instant> {
+        self.patience().into_iter().chain(self.resumes()).min()
+    }
+
+    /// When a viewer is let go that takes nothing.
+    fn patience(&self) -> Option<Instant> {
         self.viewers.iter().filter_map(Viewer::deadline).min()
     }
 
@@ -92,35 +105,60 @@ impl Terminal {
     /// the monitor from its other work. Returns the clients that were let go.
     pub(super) fn relay(&mut self) -> Vec<u64> {
         let stuck = self.serve();
-        let mut buffer = [0u8; 16_384];
-        for _ in 0..16 {
-            if self.viewers.iter().any(Viewer::waits) {
-                break;
-            }
-            match self.master.read(&mut buffer) {
-                Ok(n) if n > 0 => self.take(&buffer[..n]),
-                _ => break,
-            }
+        let left = self.allowance.left(Instant::now(), self.is_watched());
+        if left > 0 {
+            let read = self.read(left);
+            self.allowance.spend(read);
         }
         stuck
     }
 
-    /// The guest has ended: passes on all that it wrote. Waits only for viewers that take it.
+    /// The guest has ended: passes on all that it wrote, which is no more than the kernel's buffer
+    /// holds. Waits only for viewers that take it.
     pub(super) fn finish(&mut self) -> Vec<u64> {
         let mut stuck = Vec::new();
         loop {
-            stuck.extend(self.relay());
-            let mut fds: Vec<PollFd<'_>> = self.descriptors().collect();
-            let wait = match self.deadline() {
+            stuck.extend(self.serve());
+            let read = self.read(u64::MAX);
+            self.allowance.spend(read);
+            let mut fds: Vec<PollFd<'_>> = self.descriptors_if(true).collect();
+            let wait = match self.patience() {
                 Some(at) => until(at),
                 None => PollTimeout::ZERO,
             };
             // Zero: nothing more comes, or somebody's time is over.
             let nothing = poll(&mut fds, wait).unwrap_or(0) == 0;
-            if nothing && self.deadline().is_none() {
+            if nothing && self.patience().is_none() {
                 return stuck;
             }
         }
+    }
+
+    fn is_watched(&self) -> bool {
+        !self.viewers.is_empty()
+    }
+
+    fn resumes(&self) -> Option<Instant> {
+        self.allowance.resumes(self.is_watched())
+    }
+
+    /// Takes what there is until so much has been taken, or a little more; returns how much it was.
+    fn read(&mut self, enough: u64) -> u64 {
+        let mut buffer = [0u8; 16_384];
+        let mut count = 0;
+        for _ in 0..16 {
+            if count >= enough || self.viewers.iter().any(Viewer::waits) {
+                break;
+            }
+            match self.master.read(&mut buffer) {
+                Ok(n) if n > 0 => {
+                    count += n as u64;
+                    self.take(&buffer[..n]);
+                }
+                _ => break,
+            }
+        }
+        count
     }
 
     fn serve(&mut self) -> Vec<u64> {
@@ -179,6 +217,24 @@ mod tests {
         let mut slave = File::from(terminal.slave.try_clone().unwrap());
         slave.write_all(text).unwrap();
         terminal.finish();
+    }
+
+    #[test]
+    fn what_a_guest_wrote_before_its_end_is_passed_on_even_if_it_was_too_much() {
+        let ids = (
+            nix::unistd::getuid().as_raw(),
+            nix::unistd::getgid().as_raw(),
+        );
+        let mut terminal = Terminal::open(ids, None).unwrap();
+        terminal.allowance.spend(u64::MAX);
+        let mut slave = File::from(terminal.slave.try_clone().unwrap());
+        slave.write_all(b"last words").unwrap();
+        assert_eq!(terminal.descriptors().count(), 0, "nothing to wait for");
+        assert!(terminal.deadline().is_some(), "but for the time");
+        terminal.relay();
+        assert!(terminal.prompt.is_empty());
+        terminal.finish();
+        assert_eq!(terminal.prompt, b"last words");
     }
 
     #[test]

@@ -60,6 +60,74 @@ pub(crate) fn list(netlink: &mut Netlink) -> io::Result<Vec<(u32, IpAddr)>> {
     Ok(found)
 }
 
+/// Takes an address from an interface.
+pub(crate) fn delete(
+    netlink: &mut Netlink,
+    index: u32,
+    address: IpAddr,
+    bits: u8,
+) -> io::Result<()> {
+    let mut message = AddressMessage::default();
+    message.header.index = index;
+    message.header.family = family(address);
+    message.header.prefix_len = bits;
+    message.attributes = vec![AddressAttribute::Local(address)];
+    netlink.change(RouteNetlinkMessage::DelAddress(message))
+}
+
+/// The addresses of one interface with their bits, but for link-local ones.
+pub(crate) fn of_link(netlink: &mut Netlink, index: u32) -> io::Result<Vec<(IpAddr, u8)>> {
+    let answers = netlink.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+    let mut found = Vec::new();
+    for answer in answers {
+        let RouteNetlinkMessage::NewAddress(message) = answer else {
+            continue;
+        };
+        if message.header.index != index || message.header.scope != AddressScope::Universe {
+            continue;
+        }
+        found.extend(
+            message
+                .attributes
+                .iter()
+                .find_map(|attribute| match attribute {
+                    AddressAttribute::Address(address) => {
+                        Some((*address, message.header.prefix_len))
+                    }
+                    _ => None,
+                }),
+        );
+    }
+    Ok(found)
+}
+
+/// What there are routes to: networks by an address in them and their bits.
+pub(crate) fn routes(netlink: &mut Netlink) -> io::Result<Vec<(IpAddr, u8)>> {
+    let answers = netlink.dump(RouteNetlinkMessage::GetRoute(RouteMessage::default()))?;
+    let mut found = Vec::new();
+    for answer in answers {
+        let RouteNetlinkMessage::NewRoute(message) = answer else {
+            continue;
+        };
+        let bits = message.header.destination_prefix_length;
+        found.extend(
+            message
+                .attributes
+                .iter()
+                .find_map(|attribute| match attribute {
+                    RouteAttribute::Destination(RouteAddress::Inet(to)) => {
+                        Some((IpAddr::V4(*to), bits))
+                    }
+                    RouteAttribute::Destination(RouteAddress::Inet6(to)) => {
+                        Some((IpAddr::V6(*to), bits))
+                    }
+                    _ => None,
+                }),
+        );
+    }
+    Ok(found)
+}
+
 /// A route to one address, straight out of an interface.
 pub(crate) fn add_host_route(netlink: &mut Netlink, index: u32, to: IpAddr) -> io::Result<()> {
     let bits = if to.is_ipv4() { 32 } else { 128 };
@@ -102,7 +170,7 @@ fn route(family: AddressFamily, index: u32, scope: RouteScope) -> RouteMessage {
     message
 }
 
-fn family(address: IpAddr) -> AddressFamily {
+pub(super) fn family(address: IpAddr) -> AddressFamily {
     match address {
         IpAddr::V4(_) => AddressFamily::Inet,
         IpAddr::V6(_) => AddressFamily::Inet6,

@@ -17,10 +17,15 @@ use super::netlink::Netlink;
 pub(crate) struct Link {
     pub(crate) index: u32,
     pub(crate) mtu: u32,
-    pub(crate) up: bool,
     /// `veth`, `bridge`, …; empty for hardware.
     pub(crate) kind: String,
     pub(crate) alias: Option<String>,
+    /// Its hardware address, of six bytes.
+    pub(crate) address: Option<[u8; 6]>,
+    /// The index of what it is a port of.
+    pub(crate) controller: Option<u32>,
+    pub(crate) group: u32,
+    pub(crate) up: bool,
 }
 
 /// What stands above another interface of the host and is given to a container.
@@ -126,6 +131,33 @@ pub(crate) fn create_veth(netlink: &mut Netlink, veth: &Veth<'_>) -> io::Result<
     ready
 }
 
+/// Makes a bridge and brings it up. Its hardware address does not change with its ports. It is of
+/// the group from its first moment on, and says whose it is soon after.
+pub(crate) fn create_bridge(
+    netlink: &mut Netlink,
+    name: &str,
+    address: [u8; 6],
+    group: u32,
+) -> io::Result<()> {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::Address(address.to_vec()),
+        LinkAttribute::Group(group),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+    ];
+    netlink.create(RouteNetlinkMessage::NewLink(message))
+}
+
+/// Says whose an interface is.
+pub(crate) fn describe(netlink: &mut Netlink, index: u32, alias: &str) -> io::Result<()> {
+    let mut message = of(index);
+    message
+        .attributes
+        .push(LinkAttribute::IfAlias(alias.to_owned()));
+    netlink.change(RouteNetlinkMessage::SetLink(message))
+}
+
 /// Makes an interface above `lower`, in the container.
 pub(crate) fn create_above(
     netlink: &mut Netlink,
@@ -159,15 +191,77 @@ pub(crate) fn give(netlink: &mut Netlink, index: u32, guest: &Guest<'_>) -> io::
     let mut message = of(index);
     message.attributes = guest.attributes();
     // A running interface keeps its name.
-    let mut down = of(index);
-    down.header.change_mask = LinkFlags::Up;
-    netlink.change(RouteNetlinkMessage::SetLink(down))?;
+    set_down(netlink, index)?;
     netlink.change(RouteNetlinkMessage::SetLink(message))
+}
+
+/// Makes a bridge that is up, with the address and MTU of its first port to be; returns its index.
+pub(crate) fn create_bridge_over(
+    netlink: &mut Netlink,
+    name: &str,
+    address: Option<[u8; 6]>,
+    mtu: u32,
+) -> io::Result<u32> {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::Mtu(mtu),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+    ];
+    message
+        .attributes
+        .extend(address.map(|a| LinkAttribute::Address(a.to_vec())));
+    netlink.create(RouteNetlinkMessage::NewLink(up(message)))?;
+    let made = find(netlink, name)?;
+    made.map(|link| link.index)
+        .ok_or_else(|| Errno::ENODEV.into())
+}
+
+/// Makes an interface a port of another; of 0: of none.
+pub(crate) fn set_controller(netlink: &mut Netlink, index: u32, controller: u32) -> io::Result<()> {
+    let mut message = of(index);
+    message
+        .attributes
+        .push(LinkAttribute::Controller(controller));
+    netlink.change(RouteNetlinkMessage::SetLink(message))
+}
+
+/// The names of what is a port of `name`.
+pub(crate) fn ports(netlink: &mut Netlink, name: &str) -> io::Result<Vec<String>> {
+    let Some(controller) = find(netlink, name)? else {
+        return Ok(Vec::new());
+    };
+    let answers = netlink.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    let port = LinkAttribute::Controller(controller.index);
+    Ok(answers
+        .into_iter()
+        .filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewLink(message) => Some(message),
+            _ => None,
+        })
+        .filter(|message| message.attributes.contains(&port))
+        .filter_map(|message| {
+            message
+                .attributes
+                .into_iter()
+                .find_map(|attribute| match attribute {
+                    LinkAttribute::IfName(name) => Some(name),
+                    _ => None,
+                })
+        })
+        .collect())
 }
 
 /// Brings an interface up.
 pub(crate) fn set_up(netlink: &mut Netlink, index: u32) -> io::Result<()> {
     netlink.change(RouteNetlinkMessage::SetLink(up(of(index))))
+}
+
+/// Takes an interface down.
+pub(crate) fn set_down(netlink: &mut Netlink, index: u32) -> io::Result<()> {
+    let mut down = of(index);
+    down.header.change_mask = LinkFlags::Up;
+    netlink.change(RouteNetlinkMessage::SetLink(down))
 }
 
 /// Removes an interface. One that is not there is fine.
@@ -199,7 +293,10 @@ fn read(message: &LinkMessage) -> Link {
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::Group(group) => link.group = *group,
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
+            LinkAttribute::Address(bytes) => link.address = bytes.as_slice().try_into().ok(),
+            LinkAttribute::Controller(index) => link.controller = Some(*index),
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {
                     if let LinkInfo::Kind(kind) = info {

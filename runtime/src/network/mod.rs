@@ -8,21 +8,25 @@
 
 mod address;
 mod bridge_vlan;
+mod interface;
 pub(crate) mod link;
+pub(crate) mod managed;
 pub(crate) mod netlink;
+mod nft;
+pub mod service;
+pub mod uplink;
 
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use netlink_packet_route::link::{IpVlanMode, MacVlanMode};
-use nix::errno::Errno;
-
-use self::link::{Above, Guest, Veth};
+use self::interface::One;
+use self::link::Guest;
+use self::managed::{Definition, Forward, Port};
 use self::netlink::Netlink;
-use crate::config::{Gateway, IpvlanMode, MacvlanMode, Network, NetworkKind};
-use crate::error::{Error, Result, Tried};
+use crate::config::{Network, NetworkKind};
+use crate::error::{Result, Tried};
 use crate::idmap;
 
 /// What the host's end of a veth says about itself (`ip link`).
@@ -31,6 +35,8 @@ const ALIAS: &str = "sampan container";
 /// The networks that a container has on the host's side.
 #[derive(Debug, Default)]
 pub(crate) struct Connected {
+    /// What is known of it in the networks of Sampan's own.
+    ports: Vec<Port>,
     /// Host ends of veths.
     veths: Vec<String>,
     /// Interfaces of the host that the container was given: their names inside and on the host.
@@ -78,11 +84,17 @@ impl Owner<'_> {
     }
 }
 
-/// Connects the process `pid`, which has a fresh network namespace.
+/// Connects the process `pid`, which has a fresh network namespace; `forwards` lead to its first
+/// place behind the host's address.
 ///
 /// # Errors
 /// The network, by its number, and what of it failed. Nothing is left then.
-pub(crate) fn connect(owner: Owner<'_>, networks: &[Network], pid: i32) -> Result<Connected> {
+pub(crate) fn connect(
+    owner: Owner<'_>,
+    networks: &[Network],
+    forwards: &[Forward],
+    pid: i32,
+) -> Result<Connected> {
     let mut connected = Connected::default();
     if !networks.iter().any(|n| n.kind.is_interface()) {
         return Ok(connected);
@@ -91,10 +103,22 @@ pub(crate) fn connect(owner: Owner<'_>, networks: &[Network], pid: i32) -> Resul
     let what = || "open a netlink socket".to_owned();
     let mut host = Netlink::here().tried(what)?;
     let mut inside = Netlink::inside(namespace.as_fd()).tried(what)?;
+    let mut forwards = Some(forwards);
     for network in networks {
+        let managed = match (network.kind, network.link.as_deref()) {
+            (NetworkKind::Veth, Some(link)) => managed::of_link(owner.state, link)?,
+            _ => None,
+        };
+        let nat =
+            |own: &Definition| own.kind == managed::Kind::Nat && !network.addresses.is_empty();
         let one = One {
             owner,
             network,
+            forwards: match managed.as_ref().is_some_and(nat) {
+                true => forwards.take().unwrap_or_default(),
+                false => &[],
+            },
+            managed,
             namespace: &namespace,
         };
         one.connect(&mut host, &mut inside, &mut connected)
@@ -118,6 +142,11 @@ impl Connected {
     /// which it returns as sentences.
     fn disconnect(&self) -> Vec<String> {
         let mut failures = Vec::new();
+        for port in &self.ports {
+            if let Err(error) = port.remove() {
+                failures.push(format!("remove the rules of {}: {error}", port.interface));
+            }
+        }
         if self.veths.is_empty() && self.given.is_empty() {
             return failures;
         }
@@ -178,6 +207,14 @@ pub(crate) fn sweep(owner: Owner<'_>, networks: &[Network]) -> Result<()> {
     for name in names {
         remove_if_ours(&mut host, &name, &owner.alias())?;
     }
+    for network in networks.iter().filter(|n| n.kind == NetworkKind::Veth) {
+        let link = network.link.as_deref().unwrap_or_default();
+        if let Some(managed) = managed::of_link(owner.state, link)? {
+            let port = managed::port_of(owner, network, &managed);
+            let what = || format!("remove the rules of {}", port.interface);
+            port.remove().tried(what)?;
+        }
+    }
     Ok(())
 }
 
@@ -207,227 +244,4 @@ pub(crate) fn addresses_of(pid: i32) -> Result<Vec<IpAddr>> {
 fn namespace_of(pid: i32) -> Result<OwnedFd> {
     let path = format!("/proc/{pid}/ns/net");
     Ok(File::open(&path).tried(|| format!("open {path}"))?.into())
-}
-
-/// One network in the making.
-struct One<'a> {
-    owner: Owner<'a>,
-    network: &'a Network,
-    namespace: &'a OwnedFd,
-}
-
-impl One<'_> {
-    fn connect(
-        &self,
-        host: &mut Netlink,
-        inside: &mut Netlink,
-        connected: &mut Connected,
-    ) -> Result<()> {
-        let network = self.network;
-        if !network.kind.is_interface() {
-            return Ok(());
-        }
-        let below = network
-            .link
-            .as_deref()
-            .map(|name| self.link(host, name))
-            .transpose()?;
-        let guest = Guest {
-            name: network.name.as_deref().unwrap_or(&network.usual_name),
-            namespace: self.namespace.as_fd(),
-            address: network
-                .hardware
-                .map(|address| address.filled(self.owner.number(network.number))),
-            mtu: network.mtu,
-        };
-        let name = guest.name;
-        match (network.kind, &below) {
-            (NetworkKind::Veth, bridge) => self.veth(host, bridge.as_ref(), guest, connected)?,
-            (NetworkKind::Macvlan, Some(link)) => {
-                let kind = Above::Macvlan(match network.macvlan {
-                    MacvlanMode::Private => MacVlanMode::Private,
-                    MacvlanMode::Vepa => MacVlanMode::Vepa,
-                    MacvlanMode::Bridge => MacVlanMode::Bridge,
-                    MacvlanMode::Passthru => MacVlanMode::Passthrough,
-                });
-                lacking(
-                    link::create_above(host, link.index, kind, &guest),
-                    name,
-                    "macvlan",
-                )?;
-            }
-            (NetworkKind::Ipvlan, Some(link)) => {
-                let kind = Above::Ipvlan(match network.ipvlan {
-                    IpvlanMode::L2 => IpVlanMode::L2,
-                    IpvlanMode::L3 => IpVlanMode::L3,
-                    IpvlanMode::L3s => IpVlanMode::L3S,
-                });
-                lacking(
-                    link::create_above(host, link.index, kind, &guest),
-                    name,
-                    "ipvlan",
-                )?;
-            }
-            (NetworkKind::Vlan, Some(link)) => {
-                let kind = Above::Vlan(network.vlan.unwrap_or(0));
-                lacking(
-                    link::create_above(host, link.index, kind, &guest),
-                    name,
-                    "vlan",
-                )?;
-            }
-            (NetworkKind::Phys, Some(link)) => {
-                let outside = network.link.clone().unwrap_or_default();
-                link::give(host, link.index, &guest)
-                    .tried(|| format!("give the interface {outside} to the container"))?;
-                connected.given.push((name.to_owned(), outside));
-                if connected.namespace.is_none() {
-                    let copy = self.namespace.try_clone();
-                    connected.namespace = Some(copy.tried(|| "copy a descriptor".to_owned())?);
-                }
-            }
-            // The settings were checked: the others have a link.
-            _ => return Err(Error::internal("a network without its link")),
-        }
-        self.address(host, inside, name)
-    }
-
-    fn link(&self, host: &mut Netlink, name: &str) -> Result<link::Link> {
-        let found = link::find(host, name).tried(|| format!("look for the interface {name}"))?;
-        let bridge = self.network.kind == NetworkKind::Veth;
-        let kind = if bridge { "bridge" } else { "interface" };
-        match found {
-            Some(link) if bridge && link.kind != "bridge" => Err(Error::user(format!(
-                "the link {name} is no bridge"
-            ))
-            .with_hint("a veth needs the name of a bridge; to share another interface use the type macvlan")),
-            Some(link) => Ok(link),
-            None => Err(
-                Error::environment(format!("there is no {kind} {name} on this host")).with_hint(
-                    format!("make it, or name another one in lxc.net.{}.link", self.network.number),
-                ),
-            ),
-        }
-    }
-
-    fn veth(
-        &self,
-        host: &mut Netlink,
-        bridge: Option<&link::Link>,
-        mut guest: Guest<'_>,
-        connected: &mut Connected,
-    ) -> Result<()> {
-        guest.mtu = guest.mtu.or(bridge.map(|bridge| bridge.mtu));
-        let number = self.network.number;
-        let name = self.owner.veth(self.network);
-        let alias = self.owner.alias();
-        // A bridge has the lowest address of its ports, unless told otherwise: one that begins with
-        // fe is never that, so the bridge keeps its own.
-        let mut host_address = [0xfe; 6];
-        host_address[1..].copy_from_slice(&self.owner.number(!number).to_be_bytes()[3..]);
-        let veth = Veth {
-            host: &name,
-            host_address,
-            alias: &alias,
-            bridge: bridge.map(|bridge| bridge.index),
-            guest,
-        };
-        let what = || format!("make the pair of interfaces {name} and {}", guest.name);
-        let mut made = link::create_veth(host, &veth);
-        if is_taken(&made) && remove_if_ours(host, &name, &alias)? {
-            made = link::create_veth(host, &veth);
-        }
-        let taken = is_taken(&made);
-        made.tried(what).map_err(|error| match taken {
-            true => error.with_hint(format!(
-                "an interface {name} or {} is there already; lxc.net.{number}.veth.pair and \
-                 lxc.net.{number}.name may name others",
-                guest.name
-            )),
-            false => error,
-        })?;
-        connected.veths.push(name.clone());
-        bridge_vlan::set_up(host, &name, self.network)
-    }
-
-    fn address(&self, host: &mut Netlink, inside: &mut Netlink, name: &str) -> Result<()> {
-        let what = || format!("find the interface {name} in the container");
-        let Some(link) = link::find(inside, name).tried(what)? else {
-            return Err(Errno::ENODEV).tried(what);
-        };
-        for address in &self.network.addresses {
-            address::add(inside, link.index, address)
-                .tried(|| format!("give {name} the address {}", address.address))?;
-        }
-        // The kernel takes routes only through interfaces that are up.
-        if self.network.up {
-            link::set_up(inside, link.index).tried(|| format!("bring {name} up"))?;
-        }
-        for (gateway, v6) in [
-            (self.network.gateway_4, false),
-            (self.network.gateway_6, true),
-        ] {
-            let Some(gateway) = gateway else { continue };
-            if !self.network.up {
-                return Err(
-                    Error::user(format!("a gateway needs the interface {name} up"))
-                        .with_hint(format!("add lxc.net.{}.flags = up", self.network.number)),
-                );
-            }
-            let address = match gateway {
-                Gateway::Address(address) => address,
-                Gateway::Auto => self.links_own(host, v6)?,
-                Gateway::Device => {
-                    address::add_default_device(inside, link.index, v6)
-                        .tried(|| format!("route through {name}"))?;
-                    continue;
-                }
-            };
-            let near = self.network.addresses.iter().any(|a| a.reaches(address));
-            if !near {
-                address::add_host_route(inside, link.index, address)
-                    .tried(|| format!("route to the gateway {address}"))?;
-            }
-            address::add_gateway(inside, link.index, address)
-                .tried(|| format!("route through the gateway {address}"))?;
-        }
-        Ok(())
-    }
-
-    /// The address that the link has on the host.
-    fn links_own(&self, host: &mut Netlink, v6: bool) -> Result<IpAddr> {
-        let missing = |link: &str| {
-            let family = if v6 { "IPv6" } else { "IPv4" };
-            Error::user(format!(
-                "the link {link} has no {family} address for the gateway \"auto\""
-            ))
-            .with_hint("give it one, or write the gateway's address")
-        };
-        let Some(name) = self.network.link.as_deref() else {
-            return Err(missing("(none)"));
-        };
-        let link = self.link(host, name)?;
-        let all = address::list(host).tried(|| format!("list the addresses of {name}"))?;
-        all.into_iter()
-            .find(|(index, address)| *index == link.index && address.is_ipv6() == v6)
-            .map(|(_, address)| address)
-            .ok_or_else(|| missing(name))
-    }
-}
-
-/// A kind of interface that the kernel was built without.
-fn lacking(made: io::Result<()>, name: &str, kind: &str) -> Result<()> {
-    let lacks = made
-        .as_ref()
-        .is_err_and(|error| error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32));
-    made.tried(|| format!("make the interface {name}"))
-        .map_err(|error| match lacks {
-            true => error.with_hint(format!("this kernel has no interfaces of the type {kind}")),
-            false => error,
-        })
-}
-
-fn is_taken(made: &io::Result<()>) -> bool {
-    made.as_ref()
-        .is_err_and(|error| error.raw_os_error() == Some(Errno::EEXIST as i32))
 }

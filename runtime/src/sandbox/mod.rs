@@ -55,6 +55,8 @@ pub struct Sandbox {
     pub ids: IdRange,
     /// Limits of everything inside together.
     pub limits: Limits,
+    /// Whether it has the caller's network rather than none, without power over it.
+    pub(crate) network: bool,
 }
 
 impl Sandbox {
@@ -74,6 +76,7 @@ impl Sandbox {
                 memory: None,
                 processes: can_limit("pids").then_some(PROCESSES),
             },
+            network: false,
         }
     }
 
@@ -96,6 +99,7 @@ impl Sandbox {
         }
         // The child dies with the *thread* that started it (PR_SET_PDEATHSIG), so it gets a thread
         // that lives as long as the handle.
+        let rootfs = self.rootfs.clone();
         let (started, starting) = mpsc::channel();
         let (keep, kept) = mpsc::channel::<()>();
         std::thread::Builder::new()
@@ -107,19 +111,28 @@ impl Sandbox {
                 }
             })
             .tried(|| "start a thread for the sandbox".to_owned())?;
-        let (running, cgroup) = starting
+        let started = starting
             .recv()
-            .map_err(|_| Error::internal("the thread of the sandbox died"))??;
-        Ok(SandboxProcess::new(running, cgroup, keep))
+            .map_err(|_| Error::internal("the thread of the sandbox died"))
+            .and_then(|started| started);
+        match started {
+            Ok((running, cgroup)) => Ok(SandboxProcess::new(running, cgroup, rootfs, keep)),
+            Err(error) => {
+                process::end_work(rootfs.as_ref());
+                Err(error)
+            }
+        }
     }
 
     fn start(self) -> Result<(Running, Option<SandboxCgroup>)> {
-        let namespaces = libc::CLONE_NEWUSER
+        let mut namespaces = libc::CLONE_NEWUSER
             | libc::CLONE_NEWNS
             | libc::CLONE_NEWPID
             | libc::CLONE_NEWIPC
-            | libc::CLONE_NEWUTS
-            | libc::CLONE_NEWNET;
+            | libc::CLONE_NEWUTS;
+        if !self.network {
+            namespaces |= libc::CLONE_NEWNET;
+        }
         let cgroup = match SandboxCgroup::new(&self.limits) {
             // Without cgroups there is still the pid namespace, with which everything ends.
             Err(_) if self.limits.is_empty() => None,
@@ -133,7 +146,7 @@ impl Sandbox {
         let user = map_ids(child.pid(), self.ids)?;
         match &self.rootfs {
             Some(rootfs) => {
-                let tree = rootfs.mount(Some(user.as_fd()), libc::MOUNT_ATTR_NODEV)?;
+                let tree = rootfs.mount_for_work(user.as_fd(), libc::MOUNT_ATTR_NODEV)?;
                 child.go(&[tree.as_fd()])?;
             }
             None => child.go(&[])?,

@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::cgroup::SandboxCgroup;
 use crate::error::{Result, Tried};
+use crate::storage::RootPath;
 use crate::sys::pidfd::{self, Ended};
 use crate::sys::spawn::Running;
 
@@ -17,6 +18,8 @@ pub struct SandboxProcess {
     ended: Option<Ended>,
     /// Killed and removed with this.
     cgroup: Option<SandboxCgroup>,
+    /// What it worked on.
+    rootfs: Option<RootPath>,
     /// Ends the thread that the process's life is bound to.
     _keeper: Sender<()>,
 }
@@ -25,12 +28,14 @@ impl SandboxProcess {
     pub(super) fn new(
         running: Running,
         cgroup: Option<SandboxCgroup>,
+        rootfs: Option<RootPath>,
         keeper: Sender<()>,
     ) -> SandboxProcess {
         SandboxProcess {
             running,
             ended: None,
             cgroup,
+            rootfs,
             _keeper: keeper,
         }
     }
@@ -87,5 +92,13 @@ impl Drop for SandboxProcess {
     fn drop(&mut self) {
         self.kill();
         let _ = self.wait();
+        end_work(self.rootfs.as_ref());
+    }
+}
+
+/// Nobody works on it any more. If that cannot be said to it, the next mount of it fails and tells.
+pub(super) fn end_work(rootfs: Option<&RootPath>) {
+    if let Some(rootfs) = rootfs {
+        let _ = rootfs.end_work();
     }
 }

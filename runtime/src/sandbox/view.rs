@@ -149,7 +149,11 @@ pub(super) fn add_steps(sandbox: &Sandbox, plan: &mut Plan) -> Result<()> {
 /// Shows a file or directory of the host read-only.
 fn bind(plan: &mut Plan, host: &Path, inside: &Path) -> Result<()> {
     let metadata = fs::metadata(host).tried(|| format!("open {}", host.display()))?;
-    let host = fs::canonicalize(host).tried(|| format!("open {}", host.display()))?;
+    // A program that was replaced while it ran has no other path any more.
+    let host = match host.starts_with("/proc/self") {
+        true => host.to_owned(),
+        false => fs::canonicalize(host).tried(|| format!("open {}", host.display()))?,
+    };
     let tree = mount::open_tree(&host, false).tried(|| format!("open {}", host.display()))?;
     mount::set_attributes(
         tree.as_fd(),

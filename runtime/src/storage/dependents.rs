@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::RootPath;
 use crate::config::ConfigFile;
+use crate::containers::sweep;
 
 /// A container, or one of its snapshots, that has something of another's below it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,11 +17,29 @@ pub(crate) struct Dependent {
 
 impl fmt::Display for Dependent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (container, done) = named(&self.container);
         match &self.snapshot {
-            None => write!(f, "container {}", self.container),
-            Some(snapshot) => write!(f, "snapshot {snapshot} of container {}", self.container),
+            None => write!(f, "container {container}{done}"),
+            Some(snapshot) => {
+                let (snapshot, done_to_it) = named(snapshot);
+                write!(
+                    f,
+                    "snapshot {snapshot}{done_to_it} of container {container}{done}"
+                )
+            }
         }
     }
+}
+
+/// The name that something has, had or shall have, and what is being done to it.
+fn named(directory: &str) -> (&str, &'static str) {
+    for (prefix, done) in [(".new-", " (being made)"), (".old-", " (being removed)")] {
+        if let Some(rest) = directory.strip_prefix(prefix) {
+            let name = rest.rsplit_once('-').map_or(rest, |(name, _)| name);
+            return (name, done);
+        }
+    }
+    (directory, "")
 }
 
 /// Their names in one sentence.
@@ -31,6 +50,23 @@ pub(crate) fn names(dependents: &[Dependent]) -> String {
 
 /// Everything in `state` that needs what is at `path`, but for what is below `path` itself.
 pub(crate) fn dependents(state: &Path, path: &Path) -> Vec<Dependent> {
+    let found = look(state, path);
+    let unnamed = |name: &str| name.starts_with('.');
+    if !found
+        .iter()
+        .any(|one| unnamed(&one.container) || one.snapshot.as_deref().is_some_and(unnamed))
+    {
+        return found;
+    }
+    // What a killed process left needs nothing.
+    sweep(state);
+    for one in found.iter().filter(|one| one.snapshot.is_some()) {
+        sweep(&state.join(&one.container).join("snaps"));
+    }
+    look(state, path)
+}
+
+fn look(state: &Path, path: &Path) -> Vec<Dependent> {
     let mut found = Vec::new();
     for directory in directories(state) {
         let container = directory.file_name().unwrap_or_default();
@@ -59,6 +95,10 @@ fn builds_on(directory: &Path, path: &Path) -> bool {
     let Ok(text) = fs::read_to_string(&file) else {
         return false;
     };
+    // Each start looks at every config of the machine: most need not be parsed for that.
+    if !text.contains("overlay") {
+        return false;
+    }
     // All lines, not only the last: what is wrongly taken for needed is kept, not lost.
     ConfigFile::parse(&file, &text)
         .lines_of(&["lxc.rootfs.path", "lxc.rootfs"])
@@ -79,6 +119,8 @@ fn directories(path: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::containers::lock_directory;
+    use nix::fcntl::FlockArg;
 
     #[test]
     fn copies_and_snapshots_that_build_on_a_tree_are_found_and_others_are_not() {
@@ -107,5 +149,29 @@ mod tests {
             names(&found),
             "container copy, snapshot before of container copy"
         );
+    }
+
+    #[test]
+    fn what_a_killed_process_left_needs_nothing_and_what_is_being_made_is_told_by_its_name() {
+        let state = tempfile::tempdir().unwrap();
+        let path = state.path();
+        let names_of = || names(&dependents(path, &path.join("base")));
+        let line = format!(
+            "lxc.rootfs.path = overlay:{}:/x\n",
+            path.join("base").display()
+        );
+        let made = path.join(".new-web-2-0123abcd");
+        fs::create_dir(&made).unwrap();
+        let lock = lock_directory(&made, FlockArg::LockExclusiveNonblock).unwrap();
+        fs::write(made.join("config"), &line).unwrap();
+        assert_eq!(names_of(), "container web-2 (being made)");
+        let removed = path.join("db/snaps/.old-kept-0123abcd");
+        fs::create_dir_all(&removed).unwrap();
+        fs::write(removed.join("config"), &line).unwrap();
+        assert_eq!(names_of(), "container web-2 (being made)");
+        assert!(!removed.exists());
+        drop(lock);
+        assert_eq!(names_of(), "");
+        assert!(!made.exists());
     }
 }

@@ -5,6 +5,7 @@
 //! What a container shares with others (the lower layers of an overlay) is found by reading all
 //! configs, so that no count of references can be wrong.
 
+mod begin_sync;
 mod btrfs;
 mod copy;
 mod dependents;
@@ -160,6 +161,23 @@ impl Place {
 pub(crate) trait Backend {
     /// The files as a mount that is attached nowhere, with the ids of a user namespace.
     fn mount(&self, user: Option<BorrowedFd<'_>>, attributes: u64) -> Result<OwnedFd>;
+
+    /// The same for one process that works on what does not exist yet: what it writes need not be on
+    /// disk when the mount goes, since [`Backend::begin_sync`] comes before anybody hears of it.
+    fn mount_for_work(&self, user: BorrowedFd<'_>, attributes: u64) -> Result<OwnedFd> {
+        self.mount(Some(user), attributes)
+    }
+
+    /// After a mount for work is gone.
+    fn end_work(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Begins to write what is small and its own, so that a sync of anything on this file system that
+    /// follows finds it on its way.
+    fn begin_sync(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Makes another of the same contents. The container must be stopped.
     fn copy(&self, place: &Place) -> Result<RootPath>;

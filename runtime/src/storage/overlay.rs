@@ -13,9 +13,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::begin_sync::begin_sync;
 use super::copy::copy_tree;
 use super::directory::{check_directory, finish, make_directory};
-use super::{Backend, Place, RootPath};
+use super::{Backend, Place, RootPath, remove_tree};
 use crate::error::{Error, Result, Tried};
 use crate::sandbox::{c_string, tmpfs};
 use crate::sys::plan::FileSystem;
@@ -23,6 +24,13 @@ use crate::sys::{file, mount};
 
 /// What liblxc calls the working directory.
 const WORK: &str = "olwork";
+
+/// Whether what was written is on disk when the mount goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeping {
+    Synced,
+    Volatile,
+}
 
 pub(super) struct Overlay {
     lower: Vec<PathBuf>,
@@ -82,22 +90,22 @@ fn check_lower(path: &Path, lower: &[PathBuf]) -> Result<()> {
 
 impl Backend for Overlay {
     fn mount(&self, user: Option<BorrowedFd<'_>>, attributes: u64) -> Result<OwnedFd> {
-        self.check()?;
-        // For LXC's containers: it makes the directory at the first start.
-        let work = self.delta()?.join(WORK);
-        if !work.exists() {
-            make_directory(&work, 0o700)?;
-        }
-        let user = user
-            .map(|user| user.try_clone_to_owned())
-            .transpose()
-            .tried(|| "copy a descriptor".to_owned())?;
-        std::thread::scope(|scope| {
-            let mounting = scope.spawn(|| self.mount_in_own_namespace(user.as_ref(), attributes));
-            mounting
-                .join()
-                .unwrap_or_else(|_| Err(Error::internal("the thread that mounts panicked")))
-        })
+        self.mount_as(user, attributes, Keeping::Synced)
+    }
+
+    /// An overlay that goes syncs the whole file system below it, with all that anybody has written
+    /// there: half a second after a build. A volatile one does not, and may not be mounted again
+    /// before its mark is gone, which is what `end_work` sees to.
+    fn mount_for_work(&self, user: BorrowedFd<'_>, attributes: u64) -> Result<OwnedFd> {
+        self.mount_as(Some(user), attributes, Keeping::Volatile)
+    }
+
+    fn end_work(&self) -> Result<()> {
+        remove_tree(&self.delta()?.join(WORK).join("work"))
+    }
+
+    fn begin_sync(&self) -> Result<()> {
+        begin_sync(&self.upper)
     }
 
     fn copy(&self, place: &Place) -> Result<RootPath> {
@@ -120,7 +128,37 @@ impl Backend for Overlay {
 }
 
 impl Overlay {
-    fn mount_in_own_namespace(&self, user: Option<&OwnedFd>, attributes: u64) -> Result<OwnedFd> {
+    fn mount_as(
+        &self,
+        user: Option<BorrowedFd<'_>>,
+        attributes: u64,
+        keeping: Keeping,
+    ) -> Result<OwnedFd> {
+        self.check()?;
+        // For LXC's containers: it makes the directory at the first start.
+        let work = self.delta()?.join(WORK);
+        if !work.exists() {
+            make_directory(&work, 0o700)?;
+        }
+        let user = user
+            .map(|user| user.try_clone_to_owned())
+            .transpose()
+            .tried(|| "copy a descriptor".to_owned())?;
+        std::thread::scope(|scope| {
+            let mounting =
+                scope.spawn(|| self.mount_in_own_namespace(user.as_ref(), attributes, keeping));
+            mounting
+                .join()
+                .unwrap_or_else(|_| Err(Error::internal("the thread that mounts panicked")))
+        })
+    }
+
+    fn mount_in_own_namespace(
+        &self,
+        user: Option<&OwnedFd>,
+        attributes: u64,
+        keeping: Keeping,
+    ) -> Result<OwnedFd> {
         file::own_mounts().tried(|| "make a mount namespace".to_owned())?;
         let user = user.map(AsFd::as_fd);
         let layer = |path: &Path, attributes| {
@@ -155,7 +193,7 @@ impl Overlay {
         let option = |key: &str, value: String| -> Result<(CString, Option<CString>)> {
             Ok((c_string(key)?, Some(c_string(value)?)))
         };
-        let system = FileSystem {
+        let mut system = FileSystem {
             kind: c"overlay".to_owned(),
             options: vec![
                 option("lowerdir", points.join(":"))?,
@@ -166,6 +204,9 @@ impl Overlay {
             ],
             attributes,
         };
+        if keeping == Keeping::Volatile {
+            system.options.push((c"volatile".to_owned(), None));
+        }
         if user.is_some() {
             // overlayfs works in its layers as the user who mounts it, whom the shifted ids must
             // have: that is their root, who owns the directory on disk.

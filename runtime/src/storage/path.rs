@@ -119,6 +119,19 @@ impl RootPath {
         self.mount(None, 0)
     }
 
+    /// Begins to write what is small and its own; the next sync on its file system makes that last.
+    pub(crate) fn begin_sync(&self) -> Result<()> {
+        self.backend().begin_sync()
+    }
+
+    pub(crate) fn mount_for_work(&self, user: BorrowedFd<'_>, attributes: u64) -> Result<OwnedFd> {
+        self.backend().mount_for_work(user, attributes)
+    }
+
+    pub(crate) fn end_work(&self) -> Result<()> {
+        self.backend().end_work()
+    }
+
     /// The same in another directory: paths below `from` become paths below `to`.
     #[must_use]
     pub fn moved(&self, from: &Path, to: &Path) -> RootPath {

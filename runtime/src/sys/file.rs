@@ -51,6 +51,17 @@ pub(crate) fn make_files_as(uid: u32, gid: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Writes a file's contents to disk, but not where they are; begins with that or waits for it.
+pub(crate) fn write_contents(file: BorrowedFd<'_>, wait: bool) -> io::Result<()> {
+    let mut flags = libc::SYNC_FILE_RANGE_WRITE;
+    if wait {
+        flags |= libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    }
+    // SAFETY: takes a descriptor and numbers by value.
+    check(unsafe { libc::c_long::from(libc::sync_file_range(file.as_raw_fd(), 0, 0, flags)) })
+        .map(drop)
+}
+
 /// `openat` of one name, never following a link.
 pub(crate) fn open_at(
     directory: BorrowedFd<'_>,

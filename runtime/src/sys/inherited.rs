@@ -14,6 +14,11 @@ static TAKEN: AtomicU64 = AtomicU64::new(0b111);
 /// # Errors
 /// When nothing, or something else than a socket, is open there, or it was taken before.
 pub fn inherited_stream(number: RawFd) -> io::Result<UnixStream> {
+    inherited_socket(number).map(UnixStream::from)
+}
+
+/// The same for any socket.
+pub(crate) fn inherited_socket(number: RawFd) -> io::Result<OwnedFd> {
     let in_use = || io::Error::other(format!("descriptor {number} cannot be taken over"));
     let bit = u32::try_from(number)
         .ok()
@@ -28,6 +33,5 @@ pub fn inherited_stream(number: RawFd) -> io::Result<UnixStream> {
     }
     // SAFETY: a socket is open at that number (just seen), no code of this process opens sockets
     // before taking over inherited ones, and TAKEN gives each number out once.
-    let owned = unsafe { OwnedFd::from_raw_fd(number) };
-    Ok(UnixStream::from(owned))
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

@@ -6,6 +6,7 @@
 pub(crate) mod bpf;
 pub(crate) mod btrfs;
 pub(crate) mod child;
+pub(crate) mod confine;
 pub(crate) mod file;
 mod first;
 pub(crate) mod inherited;

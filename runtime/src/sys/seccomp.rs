@@ -75,17 +75,17 @@ const ARCHITECTURES: &[Architecture] = &[
     },
 ];
 
-const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-const JUMP_SET: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
+pub(super) const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+pub(super) const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+pub(super) const JUMP_SET: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
 const AND: u16 = (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16;
-const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+pub(super) const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 
 // Offsets in struct seccomp_data (linux/seccomp.h); little-endian, so the low half of an argument
 // comes first.
-const NUMBER: u32 = 0;
-const ARCH: u32 = 4;
-const SECOND_ARGUMENT: u32 = 24;
+pub(super) const NUMBER: u32 = 0;
+pub(super) const ARCH: u32 = 4;
+pub(super) const SECOND_ARGUMENT: u32 = 24;
 
 /// Builds the program of a filter.
 pub(crate) fn program(filter: Filter) -> Vec<sock_filter> {
@@ -126,11 +126,11 @@ fn block(filter: Filter, arch: &Architecture) -> Vec<sock_filter> {
     block
 }
 
-fn statement(code: u16, k: u32) -> sock_filter {
+pub(super) fn statement(code: u16, k: u32) -> sock_filter {
     jump(code, k, 0, 0)
 }
 
-fn jump(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
+pub(super) fn jump(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
     sock_filter { code, jt, jf, k }
 }
 

@@ -50,6 +50,7 @@ impl Place {
             template: "test",
             image: "test",
             guest: &[("lxc.signal.halt".to_owned(), "SIGUSR1".to_owned())],
+            network: &[],
         })
         .unwrap();
         for (key, value) in lines {

@@ -6,14 +6,14 @@
 mod world;
 
 use std::{
-    fs,
     process::Command,
     thread,
     time::{Duration, Instant},
 };
 
 use sampan_tests::{
-    measure::{median, proportional, seconds, target},
+    comparison::{Goal, Row, Unit, report},
+    measure::{proportional, seconds},
     processes, wait_until,
 };
 use world::{MANY, SUITE, World, is_of, small};
@@ -21,112 +21,46 @@ use world::{MANY, SUITE, World, is_of, small};
 /// A guest that does not get there in this time has failed.
 const BOOT: Duration = Duration::from_secs(60);
 
-/// A comparison, and the ratio that it is to reach.
-struct Row {
-    name: &'static str,
-    goal: f64,
-    unit: Unit,
-    ours: Vec<f64>,
-    peer: Vec<f64>,
-}
-
-#[derive(Clone, Copy)]
-enum Unit {
-    Milliseconds,
-    Seconds,
-    Kibibytes,
-}
-
-impl Unit {
-    fn name(self) -> &'static str {
-        match self {
-            Unit::Milliseconds => "ms",
-            Unit::Seconds => "s",
-            Unit::Kibibytes => "KiB",
-        }
-    }
-
-    fn of(self, value: f64) -> f64 {
-        match self {
-            Unit::Milliseconds => value * 1000.0,
-            Unit::Seconds | Unit::Kibibytes => value,
-        }
-    }
-}
-
-impl Row {
-    fn new(name: &'static str, goal: f64, unit: Unit) -> Self {
-        let (ours, peer) = (Vec::new(), Vec::new());
-        Self {
-            name,
-            goal,
-            unit,
-            ours,
-            peer,
-        }
-    }
-}
-
 fn main() {
-    let runs: usize = std::env::args()
-        .nth(1)
-        .map_or(5, |word| word.parse().expect("a number of runs"));
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let only_create = words.last().is_some_and(|word| word == "create");
+    words.truncate(words.len() - usize::from(only_create));
+    let runs = words.first().map(String::as_str).unwrap_or("5");
+    let runs: usize = runs.parse().expect("a number of runs");
     let begun = Instant::now();
     let world = World::new();
     eprintln!("prepared in {:.0} s", begun.elapsed().as_secs_f64());
-    let mut rows = vec![starts(&world, 4 * runs), boots(&world, runs)];
-    rows.push(execs(&world, 6 * runs));
-    rows.extend(hundreds(&world, runs));
-    rows.extend(creates(&world, runs.min(3)));
+    let mut rows = Vec::new();
+    if !only_create {
+        rows.extend([starts(&world, 4 * runs), boots(&world, runs)]);
+        rows.push(execs(&world, 6 * runs));
+        rows.extend(hundreds(&world, runs));
+    }
+    rows.extend(creates(
+        &world,
+        if only_create { runs } else { runs.min(3) },
+    ));
     let overlay = overlays(&world, 2 * runs);
-    let missing = overlay.is_none();
+    if overlay.is_none() {
+        println!("create from cache, overlay: this build has no overlay");
+    }
     rows.extend(overlay);
-
     println!(
         "medians of {runs} alternating runs and more, LXC {}\n",
         version()
     );
-    println!(
-        "{:<58} {:>11} {:>11} {:>6} {:>6}",
-        "row", "sampan", "peer", "ratio", "goal"
-    );
-    let mut json = Vec::new();
-    for row in rows {
-        let unit = row.unit.name();
-        let runs = row.ours.len();
-        let (ours, peer) = (median(row.ours), median(row.peer));
-        let ratio = ours / peer;
-        let met = if ratio <= row.goal { "" } else { "  missed" };
-        let (ours, peer) = (row.unit.of(ours), row.unit.of(peer));
-        println!(
-            "{:<58} {ours:>8.2} {unit:<3}{peer:>8.2} {unit:<3}{ratio:>6.2} {:>6.2}{met}",
-            row.name, row.goal
-        );
-        json.push(serde_json::json!({
-            "row": row.name, "goal": row.goal, "unit": unit, "sampan": ours, "peer": peer,
-            "ratio": ratio, "met": ratio <= row.goal, "runs": runs,
-        }));
-    }
-    if missing {
-        println!(
-            "create from cache, overlay, vs lxc-copy -s -B overlay: this build has no overlay"
-        );
-    }
-    let path = target().join("bench/runtime.json");
-    fs::create_dir_all(path.parent().expect("it has one")).expect("a directory for results");
-    let json = serde_json::json!({ "suite": SUITE, "rows": json });
-    fs::write(&path, format!("{json:#}\n")).expect("the results' file");
-    println!(
-        "\nwritten to {}; the whole took {:.0} s",
-        path.display(),
-        begun.elapsed().as_secs_f64()
+    report(
+        "runtime",
+        serde_json::json!({ "suite": SUITE }),
+        rows,
+        begun,
     );
 }
 
 /// `sampan start` and `lxc-start` both return when init has been executed.
 fn starts(world: &World, runs: usize) -> Row {
     let name = "start of a busybox container until its init runs";
-    let mut row = Row::new(name, 0.5, Unit::Milliseconds);
+    let mut row = Row::new(name, Goal::AtMost(0.5), Unit::Milliseconds);
     for _ in 0..runs {
         row.ours.push(seconds(world.sampan(&["start", "small0"])));
         seconds(world.sampan(&["stop", "--kill", "small0"]));
@@ -138,7 +72,7 @@ fn starts(world: &World, runs: usize) -> Row {
 
 fn boots(world: &World, runs: usize) -> Row {
     let name = "start of trixie until systemd says running";
-    let mut row = Row::new(name, 0.9, Unit::Seconds);
+    let mut row = Row::new(name, Goal::AtMost(0.9), Unit::Seconds);
     // The first boot of a tree makes what later ones find.
     for run in 0..=runs {
         let ours = boot(world.sampan(&["start", "debian"]), || {
@@ -176,7 +110,7 @@ fn boot(start: Command, enter: impl Fn() -> Command) -> f64 {
 }
 
 fn execs(world: &World, runs: usize) -> Row {
-    let mut row = Row::new("exec of true", 0.5, Unit::Milliseconds);
+    let mut row = Row::new("exec of true", Goal::AtMost(0.5), Unit::Milliseconds);
     seconds(world.sampan(&["start", "small0"]));
     seconds(world.lxc_start("small0"));
     for _ in 0..runs {
@@ -192,12 +126,12 @@ fn execs(world: &World, runs: usize) -> Row {
 
 /// 100 containers of each at once: starting, listing, their monitors' memory, killing.
 fn hundreds(world: &World, runs: usize) -> [Row; 4] {
-    let mut started = Row::new("100 starts, two clients", 0.5, Unit::Seconds);
-    let mut killed = Row::new("100 kills, two clients", 0.5, Unit::Seconds);
+    let mut started = Row::new("100 starts, two clients", Goal::AtMost(0.5), Unit::Seconds);
+    let mut killed = Row::new("100 kills, two clients", Goal::AtMost(0.5), Unit::Seconds);
     let name = "ls of 100 running, with addresses, vs lxc-ls -f";
-    let mut listed = Row::new(name, 0.3, Unit::Milliseconds);
+    let mut listed = Row::new(name, Goal::AtMost(0.3), Unit::Milliseconds);
     let name = "memory of one monitor (Pss), 100 running";
-    let mut memory = Row::new(name, 1.0, Unit::Kibibytes);
+    let mut memory = Row::new(name, Goal::AtMost(1.0), Unit::Kibibytes);
     for _ in 0..runs {
         started
             .ours
@@ -244,9 +178,9 @@ fn by_two(command: impl Fn(&str) -> Command + Sync) -> f64 {
 
 fn creates(world: &World, runs: usize) -> [Row; 2] {
     let name = "create from cache, dir, vs lxc-create from its cache";
-    let mut lxc = Row::new(name, 0.1, Unit::Seconds);
+    let mut lxc = Row::new(name, Goal::AtMost(0.1), Unit::Seconds);
     let name = "create from cache, dir, vs tar -I zstd -x of the image";
-    let mut tar = Row::new(name, 0.6, Unit::Seconds);
+    let mut tar = Row::new(name, Goal::AtMost(0.6), Unit::Seconds);
     // Fills the cache if that is missing.
     seconds(world.lxc_create_debian("lxc-debian"));
     let timed = |command| {
@@ -271,7 +205,7 @@ fn overlays(world: &World, runs: usize) -> Option<Row> {
         return None;
     }
     let name = "create from cache, overlay, vs lxc-copy -s -B overlay";
-    let mut row = Row::new(name, 0.1, Unit::Milliseconds);
+    let mut row = Row::new(name, Goal::AtMost(0.1), Unit::Milliseconds);
     // The first one unpacks the image that all share.
     seconds(world.create_debian("shared", &["--storage", "overlay"]));
     for run in 0..runs {

@@ -86,7 +86,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
 }
 
 fn store(context: &Context, workshop: &Workshop<'_>, args: &Args) -> Outcome {
-    let requested = requested::obtain(context, workshop, &args.image)?;
+    let requested = requested::obtain_current(context, workshop, &args.image)?;
     let record = &requested.obtained.image.record;
     finish(context, args, &record.lock, requested.obtained.built)?;
     let built = Built {

@@ -2,6 +2,7 @@
 
 use super::{Key, value};
 use crate::monitor::policy::RestartPolicy;
+use crate::network::managed::Forward;
 
 pub(super) const KEYS: &[Key] = &[
     noted("sampan.template", "the template it was made by"),
@@ -21,6 +22,16 @@ pub(super) const KEYS: &[Key] = &[
             None => Err(line.wrong("is not understood")),
         },
     ),
+    Key::new(
+        "sampan.forward",
+        "HOST:CONTAINER, and perhaps /udp",
+        "a port of the host that leads to one of it (sampan forward); a copy has none",
+        |_, line| match line.value.is_empty() || line.value.parse::<Forward>().is_ok() {
+            true => Ok(()),
+            false => Err(line.wrong("is not two ports as 8080:80, or 5353:53/udp")),
+        },
+    )
+    .list(),
 ];
 
 /// What is noted down when a container is made, and shown.

@@ -104,10 +104,10 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "lxc.keyring.session",
         "0 or 1",
-        "1: a session keyring of its own",
+        "1: a session keyring of its own, as every guest has",
         |_, line| switch(line).map(drop),
     )
-    .refused(),
+    .refused_but(&["1"]),
 ];
 
 fn nothing(_: &mut Draft, _: &Assignment) -> Result<(), String> {

@@ -5,16 +5,22 @@
 //! also why ids are changed by bare system calls: the C library's functions would try to reach
 //! those other threads.
 
-use std::ffi::{CStr, CString};
+mod mounts;
+mod process;
+mod program;
+
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, RawFd};
-use std::ptr::{null, null_mut};
+use std::ptr::null;
 
 use libc::{c_int, c_long, c_uint};
 
-use super::plan::{
-    BEFORE_FIRST_STEP, Exec, FIRST_PRIVATE_FD, FileSystem, Plan, Program, SLOTS, Source, Step,
+use self::mounts::{
+    attach, attributes, change_root, new_file_system, open_at, propagation, write_at,
 };
+use self::process::{clear_inheritable, enter_cgroup, loopback_up, reset_signals};
+use self::program::{exec, fork, run_program};
+use super::plan::{BEFORE_FIRST_STEP, FIRST_PRIVATE_FD, Plan, SLOTS, Source, Step};
 
 /// What the report pipe carries.
 #[repr(C)]
@@ -284,235 +290,6 @@ fn execute(step: &Step, slots: &mut [RawFd; SLOTS], plan: &Plan) -> Outcome {
     }
 }
 
-/// Runs a program in a session of its own; returns its status of wait(2).
-fn run_program(program: &Program, slots: &[RawFd; SLOTS]) -> Result<i32, i32> {
-    let root = match program.root {
-        Some(slot) => Some(resolve(&Source::Slot(slot), slots)?),
-        None => None,
-    };
-    let mut pidfd: RawFd = -1;
-    // SAFETY: all-zero is a valid clone_args; without CLONE_VM the child has its own copy of the
-    // stack and goes on as a fork does. Of it, too, only system calls are asked.
-    unsafe {
-        let mut args: libc::clone_args = zeroed();
-        args.flags = libc::CLONE_PIDFD as u64;
-        args.pidfd = (&raw mut pidfd) as u64;
-        args.exit_signal = libc::SIGCHLD as u64;
-        let pid = call(libc::syscall(
-            libc::SYS_clone3,
-            &args,
-            size_of::<libc::clone_args>(),
-        ))? as libc::pid_t;
-        if pid == 0 {
-            let ready = done(libc::setsid())
-                .and_then(|()| root.map_or(Ok(()), change_root))
-                .and_then(|()| done(libc::dup2(program.output, 1)))
-                .and_then(|()| done(libc::dup2(program.output, 2)));
-            if ready.is_ok() {
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
-                exec(&program.exec);
-            }
-            libc::_exit(EXIT_FAILED);
-        }
-        let mut poll = libc::pollfd {
-            fd: pidfd,
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        let mut ready = libc::poll(&mut poll, 1, program.limit);
-        while ready < 0 && last_errno() == libc::EINTR {
-            ready = libc::poll(&mut poll, 1, program.limit);
-        }
-        close(pidfd);
-        if ready == 0 {
-            // Its session, which has its number, and itself if it did not get that far.
-            libc::kill(-pid, libc::SIGKILL);
-            libc::kill(pid, libc::SIGKILL);
-        }
-        let mut status = 0;
-        while libc::waitpid(pid, &mut status, 0) < 0 {
-            if last_errno() != libc::EINTR {
-                return Err(last_errno());
-            }
-        }
-        Ok(if ready == 0 { TOO_LONG } else { status })
-    }
-}
-
-fn change_root(root: RawFd) -> Outcome {
-    // SAFETY: an open descriptor and a static string.
-    unsafe {
-        done(libc::fchdir(root))?;
-        done(libc::chroot(c".".as_ptr()))
-    }
-}
-
-fn write_at(directory: RawFd, path: &CStr, bytes: &[u8]) -> Outcome {
-    // SAFETY: all-zero is a valid open_how; the struct and its size, the buffer and its length
-    // belong together.
-    unsafe {
-        let mut how: libc::open_how = zeroed();
-        how.flags = (libc::O_WRONLY | libc::O_CLOEXEC) as u64;
-        how.resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
-        let file = call(libc::syscall(
-            libc::SYS_openat2,
-            directory,
-            path.as_ptr(),
-            &how,
-            size_of::<libc::open_how>(),
-        ))? as RawFd;
-        // The files of proc take a value in one piece.
-        let written = call(libc::write(file, bytes.as_ptr().cast(), bytes.len()) as c_long);
-        close(file);
-        written.map(drop)
-    }
-}
-
-fn exec(program: &Exec) -> i32 {
-    let mut answer = libc::ENOENT;
-    for path in &program.candidates {
-        // SAFETY: both arrays end with null and point into strings that the plan owns.
-        unsafe {
-            libc::execve(
-                path.as_ptr(),
-                program.argv.as_ptr(),
-                program.environment.as_ptr(),
-            );
-        }
-        match last_errno() {
-            libc::ENOENT | libc::ENOTDIR => {}
-            // As execvp(3): remember it, a later directory may have a usable one.
-            libc::EACCES => answer = libc::EACCES,
-            errno => return errno,
-        }
-    }
-    answer
-}
-
-fn new_file_system(fs: &FileSystem) -> Result<RawFd, i32> {
-    // SAFETY: strings live across the calls; a null value goes with the flag command.
-    unsafe {
-        let context = call(libc::syscall(
-            libc::SYS_fsopen,
-            fs.kind.as_ptr(),
-            libc::FSOPEN_CLOEXEC,
-        ))? as RawFd;
-        let made = (|| {
-            let set = libc::FSCONFIG_SET_STRING as c_uint;
-            fsconfig(context, set, c"source".as_ptr(), fs.kind.as_ptr())?;
-            for (key, value) in &fs.options {
-                let (command, value) = match value {
-                    Some(value) => (libc::FSCONFIG_SET_STRING, value.as_ptr()),
-                    None => (libc::FSCONFIG_SET_FLAG, null()),
-                };
-                fsconfig(context, command as c_uint, key.as_ptr(), value)?;
-            }
-            fsconfig(context, libc::FSCONFIG_CMD_CREATE as c_uint, null(), null())?;
-            call(libc::syscall(
-                libc::SYS_fsmount,
-                context,
-                libc::FSMOUNT_CLOEXEC,
-                fs.attributes,
-            ))
-        })();
-        close(context);
-        Ok(made? as RawFd)
-    }
-}
-
-/// # Safety
-/// `key` and `value` must be null or valid strings, as `command` asks.
-unsafe fn fsconfig(
-    context: RawFd,
-    command: c_uint,
-    key: *const libc::c_char,
-    value: *const libc::c_char,
-) -> Outcome {
-    // SAFETY: see above.
-    call(unsafe { libc::syscall(libc::SYS_fsconfig, context, command, key, value, 0) }).map(drop)
-}
-
-fn attach(mount: RawFd, target: &CString) -> Outcome {
-    let to = open_at(target, libc::O_PATH)?;
-    // SAFETY: empty static strings and open descriptors.
-    let result = call(unsafe {
-        libc::syscall(
-            libc::SYS_move_mount,
-            mount,
-            c"".as_ptr(),
-            to,
-            c"".as_ptr(),
-            libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH,
-        )
-    });
-    close(to);
-    result.map(drop)
-}
-
-fn attributes(mount: RawFd, set: u64, clear: u64, recursive: bool) -> Outcome {
-    let attr = libc::mount_attr {
-        attr_set: set,
-        attr_clr: clear,
-        propagation: 0,
-        userns_fd: 0,
-    };
-    set_attr(mount, &attr, recursive)
-}
-
-fn propagation(mount: RawFd, kind: libc::c_ulong, recursive: bool) -> Outcome {
-    let attr = libc::mount_attr {
-        attr_set: 0,
-        attr_clr: 0,
-        propagation: kind,
-        userns_fd: 0,
-    };
-    set_attr(mount, &attr, recursive)
-}
-
-fn set_attr(mount: RawFd, attr: &libc::mount_attr, recursive: bool) -> Outcome {
-    let mut flags = libc::AT_EMPTY_PATH as c_uint;
-    if recursive {
-        flags |= libc::AT_RECURSIVE as c_uint;
-    }
-    // SAFETY: the struct and its size belong together.
-    call(unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            mount,
-            c"".as_ptr(),
-            flags,
-            attr,
-            size_of::<libc::mount_attr>(),
-        )
-    })
-    .map(drop)
-}
-
-/// Opens a path, refusing magic links on the way.
-fn open_at(path: &CStr, flags: c_int) -> Result<RawFd, i32> {
-    // SAFETY: all-zero is a valid open_how.
-    let mut how: libc::open_how = unsafe { zeroed() };
-    how.flags = (flags | libc::O_CLOEXEC) as u64;
-    how.mode = if flags & libc::O_CREAT != 0 { 0o644 } else { 0 };
-    how.resolve = libc::RESOLVE_NO_MAGICLINKS;
-    // SAFETY: the struct and its size belong together.
-    call(unsafe {
-        libc::syscall(
-            libc::SYS_openat2,
-            libc::AT_FDCWD,
-            path.as_ptr(),
-            &how,
-            size_of::<libc::open_how>(),
-        )
-    })
-    .map(|fd| fd as RawFd)
-}
-
-fn enter_cgroup(tasks: RawFd) -> Outcome {
-    // SAFETY: an open descriptor, and a static string with its length.
-    call(unsafe { libc::write(tasks, c"0".as_ptr().cast(), 1) } as c_long).map(drop)
-}
-
 fn wait_for_go(socket: RawFd, slots: &mut [RawFd; SLOTS]) -> Outcome {
     let mut byte = 0u8;
     // u64 for the alignment that cmsghdr needs.
@@ -556,103 +333,6 @@ fn wait_for_go(socket: RawFd, slots: &mut [RawFd; SLOTS]) -> Outcome {
         }
     }
     Ok(())
-}
-
-fn loopback_up() -> Outcome {
-    // SAFETY: all-zero is a valid ifreq; the ioctls read and write just that struct.
-    unsafe {
-        let socket =
-            call(libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0).into())?
-                as RawFd;
-        let mut request: libc::ifreq = zeroed();
-        request.ifr_name[0] = b'l' as libc::c_char;
-        request.ifr_name[1] = b'o' as libc::c_char;
-        let result = done(libc::ioctl(socket, libc::SIOCGIFFLAGS, &mut request)).and_then(|()| {
-            request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
-            done(libc::ioctl(socket, libc::SIOCSIFFLAGS, &mut request))
-        });
-        close(socket);
-        result
-    }
-}
-
-fn fork(report: RawFd) -> Outcome {
-    // SAFETY: all-zero is a valid clone_args; without CLONE_VM the child has its own copy of the
-    // stack and goes on as a fork does.
-    unsafe {
-        let mut args: libc::clone_args = zeroed();
-        // A sibling, so that the caller can wait for it. Its exit signal is ours (clone(2)).
-        args.flags = libc::CLONE_PARENT as u64;
-        let pid = call(libc::syscall(
-            libc::SYS_clone3,
-            &args,
-            size_of::<libc::clone_args>(),
-        ))?;
-        if pid > 0 {
-            send(report, FORKED, 0, pid as i32);
-            libc::_exit(0);
-        }
-    }
-    Ok(())
-}
-
-#[repr(C)]
-struct CapabilityHeader {
-    version: u32,
-    pid: c_int,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct CapabilityData {
-    effective: u32,
-    permitted: u32,
-    inheritable: u32,
-}
-
-fn clear_inheritable() -> Outcome {
-    // _LINUX_CAPABILITY_VERSION_3 (linux/capability.h); pid 0 is the caller.
-    let header = CapabilityHeader {
-        version: 0x2008_0522,
-        pid: 0,
-    };
-    let mut data = [CapabilityData {
-        effective: 0,
-        permitted: 0,
-        inheritable: 0,
-    }; 2];
-    // SAFETY: the structs have the layout of capset(2), version 3 (two data elements).
-    unsafe {
-        call(libc::syscall(libc::SYS_capget, &header, data.as_mut_ptr()))?;
-        for part in &mut data {
-            part.inheritable = 0;
-        }
-        call(libc::syscall(libc::SYS_capset, &header, data.as_ptr()))?;
-        done(libc::prctl(
-            libc::PR_CAP_AMBIENT,
-            libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong,
-            0,
-            0,
-            0,
-        ))
-    }
-}
-
-/// Handlers of the parent make no sense here, and an ignored SIGPIPE (as Rust programs have it)
-/// would be inherited by the new program.
-fn reset_signals() -> Outcome {
-    // SAFETY: all-zero is SIG_DFL with an empty mask; SIGKILL, SIGSTOP and the C library's own two
-    // refuse, which is fine.
-    unsafe {
-        let mut action: libc::sigaction = zeroed();
-        action.sa_sigaction = libc::SIG_DFL;
-        for signal in 1..=64 {
-            libc::sigaction(signal, &action, null_mut());
-        }
-        let mut none: libc::sigset_t = zeroed();
-        libc::sigemptyset(&mut none);
-        done(libc::sigprocmask(libc::SIG_SETMASK, &none, null_mut()))
-    }
 }
 
 fn resolve(source: &Source, slots: &[RawFd; SLOTS]) -> Result<RawFd, i32> {

@@ -1,0 +1,255 @@
+//! `sampan network`: what containers are connected by.
+
+use std::process::ExitCode;
+
+use sampan_runtime::{NetworkDefinition, NetworkInfo, NetworkKind};
+
+use crate::{
+    context::Context,
+    failure::{Failure, Outcome},
+    output,
+};
+
+/// The subcommands.
+#[derive(Debug, clap::Subcommand)]
+#[command(after_help = "\
+New containers are in sampan0 unless something else is said; it is made when it is first needed.
+
+Examples:
+  sampan network create lab -o ipv4=10.20.0.0/24 -o host-access=yes
+  sampan network create dark --kind isolated
+  sampan network create lan --kind bridge --existing br0
+  sampan create web -t debian --network lab
+  sampan network set sampan0 host-access=yes")]
+pub enum Command {
+    /// List the networks
+    Ls,
+    /// Show what is known of a network
+    Show {
+        /// The network
+        name: String,
+    },
+    /// Make a network; it is brought up when it is needed
+    Create(CreateArgs),
+    /// Remove networks that no container is in
+    Rm {
+        /// The networks
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Bring networks up; a start does so by itself
+    Up(SomeArgs),
+    /// Take networks down, with all that was made for them
+    Down(SomeArgs),
+    /// Change options of a network, at once
+    Set {
+        /// The network
+        name: String,
+        /// dns, dhcp, host-access (yes or no), domain, ipv4, ipv6
+        #[arg(required = true, value_name = "KEY=VALUE", value_parser = pair)]
+        options: Vec<(String, String)>,
+    },
+}
+
+/// Arguments of `create`.
+#[derive(Debug, clap::Args)]
+pub struct CreateArgs {
+    /// The name, also of its bridge: 15 characters at most
+    name: String,
+    /// nat, isolated, bridge, macvlan, ipvlan, vlan or phys
+    #[arg(long, default_value = "nat", value_parser = kind)]
+    kind: NetworkKind,
+    /// The bridge or interface of this host that it stands on (all kinds but nat and isolated)
+    #[arg(long, value_name = "INTERFACE")]
+    existing: Option<String>,
+    /// An option: ipv4, ipv6 (SUBNET, or none), dns, dhcp, host-access, domain; vlan, mode
+    #[arg(short = 'o', long = "option", value_name = "KEY=VALUE", value_parser = pair)]
+    options: Vec<(String, String)>,
+}
+
+/// Some networks, or all.
+#[derive(Debug, clap::Args)]
+pub struct SomeArgs {
+    /// The networks
+    #[arg(required_unless_present = "all")]
+    names: Vec<String>,
+    /// All of them
+    #[arg(long, conflicts_with = "names")]
+    all: bool,
+}
+
+/// Runs the subcommand.
+pub fn run(context: &Context, command: &Command) -> Outcome<ExitCode> {
+    let done = |()| ExitCode::SUCCESS;
+    match command {
+        Command::Ls => ls(context).map(done),
+        Command::Show { name } => show(context, name).map(done),
+        Command::Create(args) => create(context, args).map(done),
+        Command::Rm { names } => {
+            context.need_root("removing a network")?;
+            each(context, names, "removed the network", |name| {
+                Ok(context.networks().remove(name)?)
+            })
+        }
+        Command::Up(args) => {
+            context.need_root("bringing a network up")?;
+            let names = args.names(context)?;
+            each(context, &names, "brought up the network", |name| {
+                Ok(context.networks().up(name)?)
+            })
+        }
+        Command::Down(args) => {
+            context.need_root("taking a network down")?;
+            let names = args.names(context)?;
+            each(context, &names, "took down the network", |name| {
+                Ok(context.networks().down(name)?)
+            })
+        }
+        Command::Set { name, options } => {
+            context.need_root("changing a network")?;
+            context.networks().set(name, options)?;
+            context.console.say(&format!("changed the network {name}"));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+impl SomeArgs {
+    fn names(&self, context: &Context) -> Outcome<Vec<String>> {
+        if !self.all {
+            return Ok(self.names.clone());
+        }
+        let all = context.networks().list()?;
+        Ok(all.into_iter().map(|network| network.name).collect())
+    }
+}
+
+/// Goes on past one that fails.
+fn each(
+    context: &Context,
+    names: &[String],
+    done: &str,
+    work: impl Fn(&str) -> Outcome,
+) -> Outcome<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    for name in names {
+        match work(name) {
+            Ok(()) => context.console.say(&format!("{done} {name}")),
+            Err(failure) => {
+                eprint!("{}", failure.words());
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn create(context: &Context, args: &CreateArgs) -> Outcome {
+    context.need_root("making a network")?;
+    let mut network = NetworkDefinition::new(&args.name, args.kind)?;
+    match (&args.existing, args.kind.is_managed()) {
+        (Some(link), false) => network.set("link", link)?,
+        (None, false) => {
+            return Err(Failure::new(format!(
+                "a network of the kind {} stands on an interface of this host",
+                args.kind
+            ))
+            .hint("name it: --existing br0"));
+        }
+        (Some(_), true) => {
+            return Err(Failure::new(format!(
+                "a network of the kind {} has a bridge of its own",
+                args.kind
+            ))
+            .hint("to use one that is there: --kind bridge"));
+        }
+        (None, true) => {}
+    }
+    let mut ipv6 = true;
+    for (key, value) in &args.options {
+        network.set(key, value)?;
+        ipv6 &= key != "ipv6";
+    }
+    let made = context.networks().create(network, ipv6)?;
+    let subnet = made
+        .ipv4
+        .map(|own| format!(" ({}/{})", own.address, own.bits));
+    context.console.say(&format!(
+        "created the network {}{}",
+        made.name,
+        subnet.unwrap_or_default()
+    ));
+    Ok(())
+}
+
+fn ls(context: &Context) -> Outcome {
+    let networks = context.networks();
+    let mut all = Vec::new();
+    for network in networks.list()? {
+        all.push(networks.info(&network)?);
+    }
+    output::print(context.global.format, &all, |all| {
+        output::table(
+            [
+                "NAME",
+                "KIND",
+                "STATE",
+                "LINK",
+                "IPV4",
+                "IPV6",
+                "CONTAINERS",
+            ],
+            all.iter().map(|network| {
+                let or_dash =
+                    |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+                [
+                    network.name.clone(),
+                    network.kind.to_string(),
+                    state(network).to_owned(),
+                    network.link.clone(),
+                    or_dash(&network.ipv4),
+                    or_dash(&network.ipv6),
+                    network.containers.len().to_string(),
+                ]
+            }),
+        )
+    })
+}
+
+fn show(context: &Context, name: &str) -> Outcome {
+    let networks = context.networks();
+    let network = networks.info(&networks.open(name)?)?;
+    output::print(context.global.format, &network, |network| {
+        let word = |yes: bool| Some(if yes { "yes" } else { "no" }.to_owned());
+        let own = |yes| network.kind.is_managed().then(|| word(yes)).flatten();
+        output::fields([
+            ("name", Some(network.name.clone())),
+            ("kind", Some(network.kind.to_string())),
+            ("state", Some(state(network).to_owned())),
+            ("link", Some(network.link.clone())),
+            ("ipv4", network.ipv4.clone()),
+            ("ipv6", network.ipv6.clone()),
+            ("dns", own(network.dns)),
+            ("dhcp", own(network.dhcp)),
+            ("host-access", own(network.host_access)),
+            (
+                "containers",
+                (!network.containers.is_empty()).then(|| network.containers.join(" ")),
+            ),
+        ])
+    })
+}
+
+fn state(network: &NetworkInfo) -> &'static str {
+    if network.up { "up" } else { "down" }
+}
+
+fn kind(text: &str) -> Result<NetworkKind, String> {
+    text.parse()
+        .map_err(|_| "choose nat, isolated, bridge, macvlan, ipvlan, vlan or phys".to_owned())
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
