@@ -50,3 +50,4 @@ mod sweep;
 mod templates;
 mod tour;
 mod trust;
+mod uplink;

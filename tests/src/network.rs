@@ -18,6 +18,11 @@ impl HostNetwork {
         network
     }
 
+    /// Its name, as ip(8) knows it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Runs ip(8) in it; returns what it printed.
     #[track_caller]
     pub fn ip(&self, words: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use sampan_runtime::{NetworkDefinition, NetworkInfo, NetworkKind};
+use sampan_runtime::{Form, NetworkDefinition, NetworkInfo, NetworkKind, Uplink};
 
 use crate::{
     context::Context,
@@ -19,6 +19,8 @@ Examples:
   sampan network create lab -o ipv4=10.20.0.0/24 -o host-access=yes
   sampan network create dark --kind isolated
   sampan network create lan --kind bridge --existing br0
+  sampan network create br0 --kind bridge --uplink eth0
+  sampan network create br0 --kind bridge --uplink eth0 --print ifupdown
   sampan create web -t debian --network lab
   sampan network set sampan0 host-access=yes")]
 pub enum Command {
@@ -62,6 +64,14 @@ pub struct CreateArgs {
     /// The bridge or interface of this host that it stands on (all kinds but nat and isolated)
     #[arg(long, value_name = "INTERFACE")]
     existing: Option<String>,
+    /// Of the kind bridge: the host's interface that becomes a port of a new bridge NAME, which takes
+    /// over its addresses and routes; all is taken back if a gateway does not answer then
+    #[arg(long, value_name = "INTERFACE", conflicts_with = "existing")]
+    uplink: Option<String>,
+    /// Write what makes that bridge at every boot, for ifupdown, networkd or netplan, and touch
+    /// nothing
+    #[arg(long, value_name = "FORM", requires = "uplink", value_parser = form)]
+    print: Option<Form>,
     /// An option: ipv4, ipv6 (SUBNET, or none), dns, dhcp, host-access, domain; vlan, mode
     #[arg(short = 'o', long = "option", value_name = "KEY=VALUE", value_parser = pair)]
     options: Vec<(String, String)>,
@@ -145,16 +155,25 @@ fn each(
 }
 
 fn create(context: &Context, args: &CreateArgs) -> Outcome {
-    context.need_root("making a network")?;
     let mut network = NetworkDefinition::new(&args.name, args.kind)?;
+    if let Some(uplink) = &args.uplink {
+        network.set("uplink", uplink)?;
+    }
+    if let (Some(form), Some(interface)) = (args.print, args.uplink.clone()) {
+        let bridge = args.name.clone();
+        let text = Uplink { interface, bridge }.persistent(form)?;
+        return output::write(text.as_bytes());
+    }
+    context.need_root("making a network")?;
     match (&args.existing, args.kind.is_managed()) {
+        _ if args.uplink.is_some() => {}
         (Some(link), false) => network.set("link", link)?,
         (None, false) => {
             return Err(Failure::new(format!(
                 "a network of the kind {} stands on an interface of this host",
                 args.kind
             ))
-            .hint("name it: --existing br0"));
+            .hint("name it: --existing br0; or make one above an interface: --uplink eth0"));
         }
         (Some(_), true) => {
             return Err(Failure::new(format!(
@@ -170,7 +189,15 @@ fn create(context: &Context, args: &CreateArgs) -> Outcome {
         network.set(key, value)?;
         ipv6 &= key != "ipv6";
     }
-    let made = context.networks().create(network, ipv6)?;
+    let networks = context.networks();
+    let made = networks.create(network, ipv6)?;
+    // At once: what is done to the host shall not come as a surprise, with some later start.
+    if args.uplink.is_some()
+        && let Err(error) = networks.up(&made.name)
+    {
+        networks.remove(&made.name)?;
+        return Err(error.into());
+    }
     let subnet = made
         .ipv4
         .map(|own| format!(" ({}/{})", own.address, own.bits));
@@ -227,6 +254,7 @@ fn show(context: &Context, name: &str) -> Outcome {
             ("kind", Some(network.kind.to_string())),
             ("state", Some(state(network).to_owned())),
             ("link", Some(network.link.clone())),
+            ("uplink", network.uplink.clone()),
             ("ipv4", network.ipv4.clone()),
             ("ipv6", network.ipv6.clone()),
             ("dns", own(network.dns)),
@@ -247,6 +275,11 @@ fn state(network: &NetworkInfo) -> &'static str {
 fn kind(text: &str) -> Result<NetworkKind, String> {
     text.parse()
         .map_err(|_| "choose nat, isolated, bridge, macvlan, ipvlan, vlan or phys".to_owned())
+}
+
+fn form(text: &str) -> Result<Form, String> {
+    text.parse()
+        .map_err(|_| "choose ifupdown, networkd or netplan".to_owned())
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

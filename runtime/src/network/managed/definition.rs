@@ -7,6 +7,7 @@ use super::kind::Kind;
 use crate::config::NetworkAddress;
 use crate::error::{Error, Reason, Result};
 use crate::name::{ContainerName, nearest};
+use crate::network::uplink::Uplink;
 
 /// A network by its definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,9 @@ pub struct Definition {
     pub kind: Kind,
     /// The bridge (nat, isolated, bridge) or the host's interface that it stands on.
     pub link: String,
+    /// Of the kind bridge: the host's interface that becomes its first port, and whose addresses it
+    /// takes over.
+    pub uplink: Option<String>,
     /// The host's IPv4 address in it, which is the gateway.
     pub ipv4: Option<NetworkAddress>,
     /// The host's IPv6 address in it.
@@ -36,9 +40,10 @@ pub struct Definition {
 }
 
 /// The keys of a definition.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "kind",
     "link",
+    "uplink",
     "ipv4",
     "ipv6",
     "dns",
@@ -65,6 +70,7 @@ impl Definition {
                 Kind::Nat | Kind::Isolated => name.to_owned(),
                 _ => String::new(),
             },
+            uplink: None,
             ipv4: None,
             ipv6: None,
             dns: kind.is_managed(),
@@ -117,7 +123,10 @@ impl Definition {
             "link" if self.kind.is_managed() => {
                 return Err(wrong("its bridge has the network's name"));
             }
-            "link" => {
+            "uplink" if self.kind != Kind::Bridge => {
+                return Err(wrong("only a network of the kind bridge has an uplink"));
+            }
+            "link" | "uplink" => {
                 let bad = |c: char| "/:%".contains(c) || c.is_whitespace() || c.is_control();
                 if value.is_empty()
                     || value.len() > LONGEST
@@ -126,7 +135,14 @@ impl Definition {
                 {
                     return Err(wrong("not the name of an interface"));
                 }
-                self.link = value.to_owned();
+                match key {
+                    "link" => self.link = value.to_owned(),
+                    _ => {
+                        self.uplink = Some(value.to_owned());
+                        // It has to be found by the bridge's name.
+                        self.link.clone_from(&self.name);
+                    }
+                }
             }
             "ipv4" | "ipv6" => {
                 let v6 = key == "ipv6";
@@ -199,8 +215,24 @@ impl Definition {
             Kind::Nat | Kind::Isolated if self.ipv4.is_none() => lacks("ipv4"),
             Kind::Vlan if self.vlan.is_none() => lacks("vlan"),
             _ if self.link.is_empty() => lacks("link"),
+            Kind::Bridge if self.uplink.is_some() && self.link != self.name => {
+                lacks("its own name as link, since it has an uplink")
+            }
             _ => Ok(()),
         }
+    }
+
+    /// The uplink with its bridge.
+    pub(crate) fn uplink(&self) -> Option<Uplink> {
+        self.uplink.clone().map(|interface| Uplink {
+            interface,
+            bridge: self.link.clone(),
+        })
+    }
+
+    /// Whether something has to be made before a container can be in it.
+    pub(crate) fn is_made(&self) -> bool {
+        self.kind.is_managed() || self.uplink.is_some()
     }
 
     /// The host's addresses in it, IPv4 first.
@@ -236,6 +268,9 @@ impl fmt::Display for Definition {
         writeln!(f, "kind = {}", self.kind)?;
         if !self.kind.is_managed() {
             writeln!(f, "link = {}", self.link)?;
+        }
+        if let Some(uplink) = &self.uplink {
+            writeln!(f, "uplink = {uplink}")?;
         }
         let address = |a: NetworkAddress| format!("{}/{}", a.address, a.bits);
         if let Some(ipv4) = self.ipv4 {

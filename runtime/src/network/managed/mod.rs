@@ -62,6 +62,8 @@ pub struct NetworkInfo {
     pub up: bool,
     /// Its bridge, or the host's interface that it stands on.
     pub link: String,
+    /// The host's interface whose addresses its bridge takes over.
+    pub uplink: Option<String>,
     /// The host's IPv4 address in it and the bits of the subnet.
     pub ipv4: Option<String>,
     /// The same of IPv6.
@@ -142,6 +144,7 @@ impl Networks {
             kind: network.kind,
             up: self.is_up(network)?,
             link: network.link.clone(),
+            uplink: network.uplink.clone(),
             ipv4: network.ipv4.map(address),
             ipv6: network.ipv6.map(address),
             dns: network.dns,
@@ -286,10 +289,15 @@ impl Networks {
 
 /// The network of Sampan's own whose bridge is `link`, if it is one.
 pub(crate) fn of_link(state: &Path, link: &str) -> Result<Option<Definition>> {
+    Ok(made_for(state, link)?.filter(|network| network.kind.is_managed()))
+}
+
+/// The network for which the bridge `link` is made when it is needed.
+fn made_for(state: &Path, link: &str) -> Result<Option<Definition>> {
     if definition::checked_name(link).is_err() {
         return Ok(None);
     }
-    Ok(read(state, link)?.filter(|network| network.kind.is_managed()))
+    Ok(read(state, link)?.filter(Definition::is_made))
 }
 
 /// Keeps networks as they are for as long as it is held.

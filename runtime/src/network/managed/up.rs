@@ -27,8 +27,7 @@ impl Networks {
     pub fn down(&self, name: &str) -> Result<()> {
         must_be_root("take a network down")?;
         let network = self.open(name)?;
-        if !network.kind.is_managed() {
-            // Nothing was made for it.
+        if !network.is_made() {
             return Ok(());
         }
         let _lock = self.lock()?;
@@ -53,7 +52,7 @@ impl Networks {
             if own.kind != NetworkKind::Veth {
                 continue;
             }
-            let Some(network) = super::of_link(&self.directories().state, name)? else {
+            let Some(network) = super::made_for(&self.directories().state, name)? else {
                 continue;
             };
             if !self.is_up(&network)? {
@@ -68,6 +67,9 @@ impl Networks {
     pub(super) fn is_up(&self, network: &Definition) -> Result<bool> {
         let what = || format!("look at the network {}", network.name);
         let mut netlink = Netlink::here().tried(what)?;
+        if let Some(uplink) = network.uplink() {
+            return uplink.is_up(&mut netlink);
+        }
         let found = link::find(&mut netlink, &network.link).tried(what)?;
         if !network.kind.is_managed() {
             return Ok(found.is_some());
@@ -93,6 +95,9 @@ impl Networks {
     pub(super) fn bring_up(&self, network: &Definition) -> Result<()> {
         let failed =
             |error: Error| error.wrap(format!("could not bring up the network {}", network.name));
+        if let Some(uplink) = network.uplink() {
+            return uplink.put_up().map_err(failed);
+        }
         if !network.kind.is_managed() {
             let what = || format!("look for the interface {}", network.link);
             let mut netlink = Netlink::here().tried(what).map_err(failed)?;
@@ -212,6 +217,9 @@ impl Networks {
 
     /// The caller holds the lock. Goes on past failures, and tells the first one.
     pub(super) fn take_down(&self, network: &Definition) -> Result<()> {
+        if let Some(uplink) = network.uplink() {
+            return uplink.take_down();
+        }
         if !network.kind.is_managed() {
             return Ok(());
         }

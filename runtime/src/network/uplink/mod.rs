@@ -156,7 +156,8 @@ impl Uplink {
         Ok(form.write(self, &moved.facts()))
     }
 
-    fn is_up(&self, netlink: &mut Netlink) -> Result<bool> {
+    /// Whether the bridge is there, with the interface as its port.
+    pub(crate) fn is_up(&self, netlink: &mut Netlink) -> Result<bool> {
         let Some(found) = link::find(netlink, &self.bridge)
             .tried(|| format!("look for the interface {}", self.bridge))?
         else {
