@@ -66,11 +66,6 @@ impl HostNetwork {
         enter(&self.path(), command)
     }
 
-    /// Its name, as of ip-netns(8).
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     pub(crate) fn path(&self) -> String {
         format!("/run/netns/{}", self.name)
     }
