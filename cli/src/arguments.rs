@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    autostart, config, console, copy, create, destroy, events, exec, forward, freeze, image, info,
-    logs, ls, network, rename, restart, run, set, shell, snapshot, start, stop, template, top,
-    unfreeze, wait,
+    autostart, config, console, copy, create, destroy, doctor, events, exec, forward, freeze,
+    image, info, logs, ls, network, rename, restart, run, set, shell, snapshot, start, stop,
+    template, top, unfreeze, wait,
 };
 
 const EXAMPLES: &str = "\
@@ -171,6 +171,8 @@ pub enum Command {
     /// Images: what has been built
     #[command(subcommand)]
     Image(image::Command),
+    /// Look whether this machine can do what containers need
+    Doctor(doctor::Args),
     /// The process that runs a template's code
     #[command(hide = true)]
     Worker,

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::PluginError;
+use crate::{PluginError, trust};
 
 const PREFIX: &str = "libsampan_template_";
 const SUFFIX: &str = ".so";
@@ -25,6 +25,19 @@ pub struct Found {
     pub path: PathBuf,
     /// Whether an earlier directory holds one of the same name, so that this one is never used.
     pub shadowed: bool,
+}
+
+impl Found {
+    /// The library, links resolved, if nobody but root and the caller can have written it.
+    ///
+    /// # Errors
+    /// [`PluginError::Untrusted`], with who can.
+    pub fn check(&self) -> Result<PathBuf, PluginError> {
+        trust::check(&self.path).map_err(|reason| PluginError::Untrusted {
+            path: self.path.clone(),
+            reason,
+        })
+    }
 }
 
 impl Templates {

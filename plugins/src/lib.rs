@@ -33,8 +33,8 @@ pub use download::Downloader;
 pub use error::{Failure, PluginError};
 pub use find::{Found, Templates};
 pub use image::{
-    Delivered, Form, Freshness, ImageKey, ImageRecord, ImageStore, Obtained, Output, StoredImage,
-    Wanted, unpack_into,
+    Delivered, Form, Freshness, ImageKey, ImageRecord, ImageStore, Leftover, Obtained, Output,
+    StoredImage, Wanted, unpack_into,
 };
 pub use memory::Memory;
 pub use mirror::apt_mirror;

@@ -28,7 +28,6 @@ use crate::{
     protocol::{
         self, Answer, Call, DOWNLOADS, Ended, FILES, FromWorker, Incoming, PLUGIN, Reply, SOCKET,
     },
-    trust,
 };
 
 /// How long a worker may go on after a person asked to stop.
@@ -79,7 +78,7 @@ impl Session<'_> {
     /// # Errors
     /// When it is not safe to load, is no template, or does not answer.
     pub fn describe(&self, found: &Found) -> Result<Template, PluginError> {
-        let library = checked(found)?;
+        let library = found.check()?;
         let identity = Identity::of(&library, &self.program).ok();
         if let Some(identity) = &identity
             && let Some(known) = self.descriptions.recall(&found.name, identity)
@@ -196,7 +195,7 @@ impl Session<'_> {
         options: Option<&ResolvedOptions>,
         memory: Option<u64>,
     ) -> Result<Answer, PluginError> {
-        let library = checked(found)?;
+        let library = found.check()?;
         if self.cancellation.is_cancelled() {
             return Err(PluginError::Cancelled);
         }
@@ -287,13 +286,6 @@ impl Session<'_> {
 }
 
 /// Where the library is, if it is safe to load.
-fn checked(found: &Found) -> Result<PathBuf, PluginError> {
-    trust::check(&found.path).map_err(|reason| PluginError::Untrusted {
-        path: found.path.clone(),
-        reason,
-    })
-}
-
 enum Stop {
     /// The stream is broken or makes no sense.
     Lost,

@@ -1,9 +1,9 @@
 //! One container: what it is, what is known of it, stopping it.
 
-use std::fs::{self, DirBuilder, File};
-use std::io;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -388,6 +388,9 @@ impl Container {
         cgroup.kill()?;
         // What cannot be understood cannot have been started either.
         if let Ok(settings) = self.settings() {
+            if was_killed {
+                self.tell_of_scripts(&settings);
+            }
             network::sweep(self.owner(), &settings.networks)?;
         }
         cgroup.remove()?;
@@ -399,6 +402,31 @@ impl Container {
             let _ = self.tell(Change::Stopped { exit });
         }
         Ok(())
+    }
+
+    /// Nobody ran what runs at the end: whoever reads the log shall know what to do by hand.
+    fn tell_of_scripts(&self, settings: &Settings) {
+        let lines: Vec<String> = settings
+            .networks
+            .iter()
+            .filter_map(|network| Some((network.number, network.down_script.as_ref()?)))
+            .map(|(number, script)| {
+                format!(
+                    "the monitor was killed: lxc.net.{number}.script.down = {} was not run\n",
+                    script.command
+                )
+            })
+            .collect();
+        if lines.is_empty() {
+            return;
+        }
+        let log = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o640)
+            .open(crate::hooks::log_file(self, settings));
+        // A log that cannot be written keeps nobody from tidying up.
+        let _ = log.and_then(|mut log| log.write_all(lines.concat().as_bytes()));
     }
 
     /// The networks that it may be in.

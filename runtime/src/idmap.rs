@@ -66,6 +66,25 @@ pub(crate) fn allocate(state: &Path, name: &str) -> Result<IdRange> {
     })
 }
 
+/// How many ranges are free for containers.
+pub(crate) fn free_ranges(state: &Path) -> Result<usize> {
+    let mut used = used_by_containers(state)?;
+    used.extend(used_by_host(Path::new("/etc")));
+    let slots = CONTAINERS
+        .step_by(RANGE as usize)
+        .map(|host_start| IdRange {
+            host_start,
+            count: RANGE,
+        });
+    Ok(slots
+        .filter(|range| {
+            !used
+                .iter()
+                .any(|(start, count)| range.overlaps(*start, *count))
+        })
+        .count())
+}
+
 /// FNV-1a of a state directory and a name: the same with every build of this program, which the
 /// standard library's hash is not.
 pub(crate) fn hash(state: &Path, name: &str) -> u64 {
@@ -133,7 +152,7 @@ fn used_by_containers(state: &Path) -> Result<BTreeSet<(u64, u64)>> {
 }
 
 /// The ids of the host: /etc/subuid and /etc/subgid (subuid(5)), /etc/passwd and /etc/group.
-fn used_by_host(etc: &Path) -> BTreeSet<(u64, u64)> {
+pub(crate) fn used_by_host(etc: &Path) -> BTreeSet<(u64, u64)> {
     let mut used = BTreeSet::new();
     for (file, sub) in [
         ("subuid", true),

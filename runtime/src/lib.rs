@@ -14,6 +14,7 @@ mod container;
 mod containers;
 mod copy;
 mod destroying;
+pub mod doctor;
 mod editing;
 mod error;
 mod events;

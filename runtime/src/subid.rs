@@ -32,6 +32,18 @@ pub(crate) fn reserve(etc: &Path, ids: Range<u32>) -> Result<()> {
     Ok(())
 }
 
+/// The files that exist and do not have them for root.
+pub(crate) fn is_missing_in(etc: &Path, ids: Range<u32>) -> Result<Vec<String>> {
+    let mut missing = Vec::new();
+    for name in ["subuid", "subgid"] {
+        let path = etc.join(name);
+        if !reads_as_reserved(&path, &ids)? {
+            missing.push(path.display().to_string());
+        }
+    }
+    Ok(missing)
+}
+
 fn reads_as_reserved(path: &Path, ids: &Range<u32>) -> Result<bool> {
     match fs::read(path) {
         Ok(bytes) => Ok(is_reserved(&String::from_utf8_lossy(&bytes), ids)),

@@ -6,13 +6,13 @@ use std::time::Duration;
 use sampan_tests::{Background, HostNetwork, Ran, TestEnvironment, wait_until};
 
 /// A world with a bridge `br0` that has 10.9.0.1/24 and fd09::1/64.
-struct Scene {
-    env: TestEnvironment,
-    host: HostNetwork,
+pub(super) struct Scene {
+    pub(super) env: TestEnvironment,
+    pub(super) host: HostNetwork,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let host = HostNetwork::new();
         host.ip("link add br0 type bridge");
         host.ip("addr add 10.9.0.1/24 dev br0");
@@ -25,23 +25,29 @@ impl Scene {
     }
 
     /// A container, not started, whose config has these lines in place of its network's.
-    fn guest(&self, name: &str, lines: &str) {
+    pub(super) fn guest(&self, name: &str, lines: &str) {
         self.env.create_small_guest(name, &[]);
+        self.rewrite(name, lines);
+    }
+
+    /// Puts these lines in place of those of a container's networks.
+    pub(super) fn rewrite(&self, name: &str, lines: &str) {
         let path = self.env.state().join(name).join("config");
         let text = fs::read_to_string(&path).unwrap();
-        let kept = text.lines().filter(|line| !line.starts_with("lxc.net."));
+        let ours = |line: &&str| !line.starts_with("lxc.net");
+        let kept = text.lines().filter(ours);
         let text: Vec<&str> = kept.chain(lines.lines().map(str::trim)).collect();
         fs::write(&path, text.join("\n") + "\n").unwrap();
     }
 
     #[track_caller]
-    fn sampan(&self, arguments: &[&str]) -> Ran {
+    pub(super) fn sampan(&self, arguments: &[&str]) -> Ran {
         let command = self.host.enter(&self.env.command(arguments));
         Background::start(command, b"").wait()
     }
 
     #[track_caller]
-    fn pings(&self, name: &str, address: &str) {
+    pub(super) fn pings(&self, name: &str, address: &str) {
         let family = if address.contains(':') { "-6" } else { "-4" };
         let line = [
             "exec",
@@ -61,7 +67,7 @@ impl Scene {
 
     /// What ip(8) says inside.
     #[track_caller]
-    fn ip_inside(&self, name: &str, words: &str) -> String {
+    pub(super) fn ip_inside(&self, name: &str, words: &str) -> String {
         let info = self.sampan(&["info", name, "--format", "json"]).ok().json();
         let pid = info["init_pid"].as_i64().expect("it runs");
         let mut command = std::process::Command::new("nsenter");

@@ -75,20 +75,11 @@ impl HostNetwork {
 
     /// The same command, run in this namespace.
     pub fn enter(&self, command: &Command) -> Command {
-        // By its path: the command may have another PATH.
-        let mut entered = Command::new("/usr/bin/nsenter");
-        entered
-            .arg(format!("--net=/run/netns/{}", self.name))
-            .arg("--")
-            .arg(command.get_program())
-            .args(command.get_args());
-        for (key, value) in command.get_envs() {
-            match value {
-                Some(value) => entered.env(key, value),
-                None => entered.env_remove(key),
-            };
-        }
-        entered
+        enter(&self.path(), command)
+    }
+
+    pub(crate) fn path(&self) -> String {
+        format!("/run/netns/{}", self.name)
     }
 
     /// Whether the kernel has interfaces of this kind that stand above another.
@@ -105,6 +96,22 @@ impl HostNetwork {
             .status
             .success();
         self.ip("link del below0");
+        known
+    }
+
+    /// Whether the kernel's bridges can filter VLANs.
+    pub fn filters_vlans(&self) -> bool {
+        let mut add = Command::new("ip");
+        add.args(["-netns", &self.name]);
+        add.args("link add filter0 type bridge vlan_filtering 1".split(' '));
+        let known = add
+            .output()
+            .expect("iproute2 is installed")
+            .status
+            .success();
+        if known {
+            self.ip("link del filter0");
+        }
         known
     }
 
@@ -134,6 +141,24 @@ impl Drop for HostNetwork {
             panic!("the network namespace {} stays", self.name);
         }
     }
+}
+
+/// The same command, run in the network namespace of this path.
+pub(crate) fn enter(namespace: &str, command: &Command) -> Command {
+    // By its path: the command may have another PATH.
+    let mut entered = Command::new("/usr/bin/nsenter");
+    entered
+        .arg(format!("--net={namespace}"))
+        .arg("--")
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (key, value) in command.get_envs() {
+        match value {
+            Some(value) => entered.env(key, value),
+            None => entered.env_remove(key),
+        };
+    }
+    entered
 }
 
 /// Does something in the network of a process: sockets that are opened stay there.

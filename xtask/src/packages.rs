@@ -5,7 +5,7 @@ use xshell::{Shell, cmd};
 use crate::Result;
 
 /// Package, and what the tests use it for.
-pub const TEST: [(&str, &str); 14] = [
+pub const TEST: [(&str, &str); 15] = [
     ("bind9-dnsutils", "dig, which asks for names"),
     ("btrfs-progs", "mkfs.btrfs, for containers on btrfs"),
     ("busybox-static", "small guests that need no download"),
@@ -27,16 +27,17 @@ pub const TEST: [(&str, &str); 14] = [
         "lxc-templates",
         "the configs that LXC's Debian containers include",
     ),
-    ("nftables", "another reader of our packet filters"),
     (
         "nginx-light",
         "a mirror on loopback that keeps what it has served",
     ),
+    ("nftables", "another reader of our packet filters"),
     (
         "qemu-user-static",
         "runs the programs of a Debian for arm64",
     ),
     ("tmux", "terminals that tests can look at"),
+    ("vde2", "the switch of docs/network-vde.md"),
     ("zstd", "another reader of the images"),
 ];
 

@@ -6,6 +6,7 @@ pub mod console;
 pub mod copy;
 pub mod create;
 pub mod destroy;
+pub mod doctor;
 pub mod events;
 pub mod exec;
 mod foreground;
@@ -90,6 +91,7 @@ fn run(context: &Context, command: Command) -> Outcome<ExitCode> {
         Command::Logs(args) => logs::run(context, &args).map(done),
         Command::Template(command) => template::run(context, &command).map(done),
         Command::Image(command) => image::run(context, &command).map(done),
+        Command::Doctor(args) => doctor::run(context, &args),
         Command::Worker => Ok(sampan_plugins::worker_main()),
     }
 }

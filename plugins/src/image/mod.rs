@@ -7,6 +7,7 @@
 
 mod files;
 mod key;
+mod leftovers;
 mod looked;
 mod memory;
 mod obtain;
@@ -19,6 +20,7 @@ mod tree;
 mod unpack;
 
 pub use key::ImageKey;
+pub use leftovers::Leftover;
 pub use obtain::{Freshness, Obtained, Wanted};
 pub use output::{Delivered, Form, Output};
 pub use record::ImageRecord;

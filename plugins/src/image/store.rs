@@ -22,8 +22,10 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 /// The images below one directory.
 #[derive(Debug, Clone)]
 pub struct ImageStore {
-    images: PathBuf,
-    staging: PathBuf,
+    pub(super) images: PathBuf,
+    pub(super) staging: PathBuf,
+    /// Unfinished downloads.
+    pub(super) parts: PathBuf,
 }
 
 /// An image that is there.
@@ -58,6 +60,7 @@ impl ImageStore {
         Self {
             images: cache.join("images").join(FORMAT),
             staging: cache.join("staging").join(FORMAT),
+            parts: cache.join("downloads/v1/parts"),
         }
     }
 

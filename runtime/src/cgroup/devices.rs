@@ -8,7 +8,7 @@
 
 use super::{Cgroup, Hierarchies, Version};
 use crate::error::{Error, Result, Tried};
-use crate::sys::bpf::{Instruction, attach_device_program};
+use crate::sys::bpf::{Instruction, attach_device_program, load};
 use std::os::fd::AsFd;
 
 const MKNOD: u8 = 1;
@@ -105,6 +105,11 @@ impl DeviceRules {
                 )
             }),
         }
+    }
+
+    /// Whether the kernel takes such a program at all.
+    pub(crate) fn try_loading(&self) -> std::io::Result<()> {
+        load(&self.program()).map(drop)
     }
 
     fn apply_to_version_1(&self, cgroup: &Cgroup) -> Result<()> {

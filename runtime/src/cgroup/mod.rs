@@ -26,6 +26,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::fstat;
 use nix::unistd::{Gid, Uid, chown, geteuid};
 
+pub(crate) use devices::DeviceRules;
 pub(crate) use entrance::Entrance;
 pub(crate) use hierarchies::Hierarchies;
 pub(crate) use keys::{Version, Wanted, bytes};

@@ -15,6 +15,8 @@ pub struct Network {
     pub link: Option<String>,
     /// `name`: inside.
     pub name: Option<String>,
+    /// Its name inside if there is no `name`.
+    pub usual_name: String,
     /// `hwaddr`.
     pub hardware: Option<HardwareAddress>,
     /// `mtu`.
@@ -33,6 +35,14 @@ pub struct Network {
     pub ipvlan: IpvlanMode,
     /// `vlan.id`.
     pub vlan: Option<u16>,
+    /// `veth.vlan.id`: of the bridge's port.
+    pub port_vlan: Option<PortVlan>,
+    /// `veth.vlan.tagged.id`.
+    pub tagged_vlans: Vec<u16>,
+    /// `script.up`.
+    pub up_script: Option<Script>,
+    /// `script.down`.
+    pub down_script: Option<Script>,
     /// Where its first line is.
     pub place: String,
 }
@@ -42,11 +52,50 @@ pub struct Network {
 #[allow(missing_docs, reason = "the words of lxc.container.conf(5)")]
 pub enum NetworkKind {
     Empty,
+    None,
     Veth,
     Macvlan,
     Ipvlan,
     Vlan,
     Phys,
+}
+
+impl NetworkKind {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            NetworkKind::Empty => "empty",
+            NetworkKind::None => "none",
+            NetworkKind::Veth => "veth",
+            NetworkKind::Macvlan => "macvlan",
+            NetworkKind::Ipvlan => "ipvlan",
+            NetworkKind::Vlan => "vlan",
+            NetworkKind::Phys => "phys",
+        }
+    }
+
+    /// Whether the container gets an interface by it.
+    pub fn is_interface(self) -> bool {
+        !matches!(self, NetworkKind::Empty | NetworkKind::None)
+    }
+}
+
+/// A program of the host's that takes part in a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// A command, for a shell.
+    pub command: String,
+    /// `file:line` for messages.
+    pub place: String,
+}
+
+/// `lxc.net.N.veth.vlan.id`: the VLAN of what comes without a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortVlan {
+    /// `none`: it is dropped.
+    None,
+    /// This one.
+    Id(u16),
 }
 
 /// `lxc.net.N.macvlan.mode`.
@@ -106,6 +155,7 @@ impl Network {
             up: false,
             link: None,
             name: None,
+            usual_name: format!("eth{number}"),
             hardware: None,
             mtu: None,
             addresses: Vec::new(),
@@ -115,8 +165,31 @@ impl Network {
             macvlan: MacvlanMode::default(),
             ipvlan: IpvlanMode::default(),
             vlan: None,
+            port_vlan: None,
+            tagged_vlans: Vec::new(),
+            up_script: None,
+            down_script: None,
             place,
         }
+    }
+}
+
+/// Gives each network without a `name` the one that LXC gives it: an interface of the host keeps
+/// its own, the others are ethN by the first number that is free when their turn comes.
+pub(super) fn name_the_nameless(networks: &mut [Network]) {
+    let mut taken = Vec::new();
+    for network in networks.iter_mut().filter(|it| it.kind.is_interface()) {
+        let first_free = || {
+            let mut names = (0..).map(|number| format!("eth{number}"));
+            names.find(|name| !taken.contains(name))
+        };
+        let usual = match (network.kind, &network.link) {
+            (NetworkKind::Phys, Some(link)) => Some(link.clone()),
+            _ => first_free(),
+        };
+        // There is always a number.
+        network.usual_name = usual.unwrap_or_default();
+        taken.push(network.name.as_ref().unwrap_or(&network.usual_name).clone());
     }
 }
 
@@ -259,6 +332,26 @@ mod tests {
         ] {
             assert!(NetworkAddress::parse(wrong).is_none(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn networks_without_a_name_are_called_as_lxc_calls_them() {
+        let network = |number, kind, name: Option<&str>| {
+            let mut network = Network::new(number, String::new());
+            (network.kind, network.name) = (kind, name.map(str::to_owned));
+            network.link = Some("lan0".to_owned());
+            network
+        };
+        let mut all = [
+            network(2, NetworkKind::Veth, None),
+            network(3, NetworkKind::Veth, Some("eth1")),
+            network(4, NetworkKind::Empty, None),
+            network(5, NetworkKind::Phys, None),
+            network(6, NetworkKind::Macvlan, None),
+        ];
+        name_the_nameless(&mut all);
+        let names = [0, 3, 4].map(|at| all[at].usual_name.as_str());
+        assert_eq!(names, ["eth0", "lan0", "eth2"]);
     }
 
     #[test]

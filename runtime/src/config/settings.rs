@@ -9,7 +9,7 @@ use super::keys::{
 };
 use super::mount_options::MountIds;
 use super::mounts::{MountEntry, ProcMount, SysMount, read_fstab};
-use super::networks::{Network, NetworkKind};
+use super::networks::{Network, NetworkKind, PortVlan, name_the_nameless};
 use super::values::{Capabilities, CgroupSetting, ResourceLimit};
 use crate::error::{Error, Result};
 use crate::storage::RootPath;
@@ -164,6 +164,12 @@ impl Settings {
         Ok(mounts)
     }
 
+    /// Whether it shares the host's network namespace: `lxc.net.N.type = none`, and nothing else.
+    pub fn has_hosts_network(&self) -> bool {
+        let is_none = |network: &Network| network.kind == NetworkKind::None;
+        !self.networks.is_empty() && self.networks.iter().all(is_none)
+    }
+
     fn empty() -> Settings {
         Settings {
             host_name: None,
@@ -304,7 +310,8 @@ impl Draft {
         }
     }
 
-    fn networks(&self, problems: &mut Vec<Problem>) {
+    fn networks(&mut self, problems: &mut Vec<Problem>) {
+        name_the_nameless(&mut self.settings.networks);
         for network in &self.settings.networks {
             if let Err(what) = complete(network) {
                 problems.push(Problem {
@@ -351,8 +358,18 @@ impl Draft {
 
 /// Whether a network has what its kind needs.
 fn complete(network: &Network) -> Result<(), &'static str> {
+    let ports_vlans = network.port_vlan.is_some() || !network.tagged_vlans.is_empty();
+    if let Some(PortVlan::Id(own)) = network.port_vlan
+        && network.tagged_vlans.contains(&own)
+    {
+        return Err("has its veth.vlan.id among veth.vlan.tagged.id too");
+    }
     match network.kind {
-        NetworkKind::Empty | NetworkKind::Veth => Ok(()),
+        NetworkKind::Empty | NetworkKind::None => Ok(()),
+        NetworkKind::Veth if ports_vlans && network.link.is_none() => {
+            Err("has veth.vlan.*, which are a bridge's, and no link")
+        }
+        NetworkKind::Veth => Ok(()),
         NetworkKind::Vlan if network.vlan.is_none() => Err("is a vlan without vlan.id"),
         _ if network.link.is_none() => Err("needs a link, the host's interface"),
         _ => Ok(()),

@@ -11,7 +11,7 @@ use super::{Context, Output, TIME_LIMIT, sentence};
 use crate::config::{Hook, HookKind, Settings};
 use crate::error::{Error, Result, Tried};
 use crate::sys::pidfd::{self, Ended};
-use crate::sys::plan::{Plan, Step};
+use crate::sys::plan::{Exec, Plan, Step};
 use crate::sys::spawn::{Running, spawn};
 
 /// Runs the hooks of a moment, one after the other, until one fails.
@@ -28,6 +28,11 @@ pub(crate) fn run_all(
     Ok(())
 }
 
+/// Runs one program as hooks are run. `sentence` completes "could not …".
+pub(crate) fn run_script(program: Exec, sentence: &str, output: &mut Output) -> Result<()> {
+    execute(program, sentence, output, TIME_LIMIT)
+}
+
 fn run(
     context: &Context,
     hook: &Hook,
@@ -35,6 +40,10 @@ fn run(
     output: &mut Output,
     limit: Duration,
 ) -> Result<()> {
+    execute(context.program(hook, more)?, &sentence(hook), output, limit)
+}
+
+fn execute(program: Exec, sentence: &str, output: &mut Output, limit: Duration) -> Result<()> {
     output.begin();
     let copy = || "copy a descriptor".to_owned();
     let null = std::fs::File::open("/dev/null").tried(|| "open /dev/null".to_owned())?;
@@ -48,11 +57,11 @@ fn run(
     }
     plan.step("change to the directory /", Step::Chdir(c"/".to_owned()));
     plan.step("close descriptors", Step::CloseOnExecFrom(3));
-    plan.step("execute /bin/sh", Step::Exec(context.program(hook, more)?));
-    let failed = |how: String| Error::user(format!("could not {}: {how}", sentence(hook)));
+    plan.step("execute /bin/sh", Step::Exec(program));
+    let failed = |how: String| Error::user(format!("could not {sentence}: {how}"));
     let running = spawn(plan, 0, None)?
         .wait_for_exec()
-        .map_err(|failure| Error::from(failure).wrap(format!("could not {}", sentence(hook))))?;
+        .map_err(|failure| Error::from(failure).wrap(format!("could not {sentence}")))?;
     match wait(&running, output, limit)? {
         Some(ended) if ended.success() => Ok(()),
         Some(Ended::Exited(code)) => Err(failed(format!("it ended with status {code}"))),

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(crate) use host::run_all;
+pub(crate) use host::{run_all, run_script};
 pub(crate) use output::Output;
 
 use crate::config::{Hook, HookKind, Settings};
@@ -61,20 +61,31 @@ impl Context {
 
     /// The program of a hook. `more` are further arguments, for version 0.
     pub(crate) fn program(&self, hook: &Hook, more: &[String]) -> Result<Exec> {
-        let kind = hook.kind.name();
-        let mut command = format!("exec {}", hook.command);
+        let words = if self.version == 0 { more } else { &[] };
+        self.program_of("lxc", hook.kind.name(), &hook.command, words)
+    }
+
+    /// The program of a script of this section and kind. `words` are arguments after its own.
+    pub(crate) fn program_of(
+        &self,
+        section: &str,
+        kind: &str,
+        command: &str,
+        words: &[String],
+    ) -> Result<Exec> {
+        let mut command = format!("exec {command}");
         let mut variables = self.variables.clone();
         variables.push(("LXC_HOOK_VERSION".into(), self.version.to_string().into()));
         if self.version == 0 {
-            // Names of containers, of hooks and paths in /proc need no quotes.
-            command.push_str(&format!(" {} lxc {kind}", self.name));
-            for word in more {
-                command.push(' ');
-                command.push_str(word);
-            }
+            command.push_str(&format!(" {} {section} {kind}", self.name));
         } else {
             variables.push(("LXC_HOOK_TYPE".into(), kind.into()));
-            variables.push(("LXC_HOOK_SECTION".into(), "lxc".into()));
+            variables.push(("LXC_HOOK_SECTION".into(), section.into()));
+        }
+        // Names of containers, of hooks and interfaces, and paths in /proc.
+        for word in words {
+            command.push(' ');
+            command.push_str(&quoted(word));
         }
         let environment = variables
             .iter()
@@ -82,6 +93,20 @@ impl Context {
             .collect::<Result<Vec<CString>>>()?;
         let argv = vec![c"sh".to_owned(), c"-c".to_owned(), c_string(command)?];
         Ok(Exec::new(vec![c"/bin/sh".to_owned()], argv, environment))
+    }
+
+    /// `lxc.hook.version`.
+    pub(crate) fn version(&self) -> u32 {
+        self.version
+    }
+}
+
+/// A word as the shell takes it, whatever it holds: an interface may have any name.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@".contains(c);
+    match word.chars().all(plain) && !word.is_empty() {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
     }
 }
 

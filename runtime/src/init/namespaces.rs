@@ -21,7 +21,8 @@ pub(crate) fn is_own(settings: &Settings, kind: Namespace) -> bool {
         return !settings.privileged();
     }
     let listed = if chosen.clone.is_empty() {
-        USUAL.contains(&kind)
+        let nothing_else = kind == Namespace::Network && chosen.keep.is_empty();
+        USUAL.contains(&kind) && !(nothing_else && settings.has_hosts_network())
     } else {
         chosen.clone.contains(&kind)
     };

@@ -4,11 +4,10 @@ use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::hooking::{self, Watch};
+use super::scripts;
 use super::terminal::Terminal;
 use crate::cgroup::Cgroup;
-use crate::config::{
-    CgroupSetting, HookKind, IdMapping, Namespace, Network, NetworkKind, Settings,
-};
+use crate::config::{CgroupSetting, HookKind, IdMapping, Namespace, Network, Settings};
 use crate::container::Container;
 use crate::error::{Error, Reason, Result, Tried};
 use crate::hooks::Output;
@@ -39,7 +38,9 @@ pub(super) fn boot(
     let mut context = hooking::context(container, settings, console);
     let hooks = (&mut output, &mut context);
     hooking::run(settings, HookKind::PreStart, &[], hooks.1, hooks.0)?;
-    let started = (|| {
+    // Outlive a start that fails: the last scripts find what the first ones found.
+    let (mut network, mut networked) = (Connected::default(), false);
+    let started = (|| -> Result<Running> {
         // Only now: a hook may have mounted it.
         settings.root.backend().check()?;
         confine(cgroup, limits, settings)?;
@@ -60,7 +61,11 @@ pub(super) fn boot(
             spawn(plan, namespaces::flags(settings), entrance.unified())
         })?;
         prepare(&child, settings)?;
-        let network = connect(container, settings, child.pid())?;
+        context.tell("LXC_PID", child.pid().to_string());
+        networked = true;
+        scripts::up_before(container.owner(), settings, &context, &mut output)?;
+        network = connect(container, settings, child.pid())?;
+        scripts::up_after(container.owner(), settings, &context, &mut output)?;
         let rootfs = root_tree(settings, &child)?;
         let mounts = mapped(unmapped, &child)?;
         let trees: Vec<_> = std::iter::once(&rootfs).chain(&mounts).collect();
@@ -83,12 +88,20 @@ pub(super) fn boot(
             other => Error::from(other),
         })?;
         running.namespaces = hooking::namespaces_for_hooks(settings, running.pid)?;
-        Ok(Booted { running, network })
+        Ok(running)
     })();
     output.take();
-    started.inspect_err(|_| {
+    let started = started.inspect_err(|_| {
+        if networked {
+            hooking::networks_down(container, settings, "stop", None);
+        }
+        drop(std::mem::take(&mut network));
         // What the first hooks did is for the last ones to undo.
         hooking::after(container, settings, HookKind::PostStop, "stop", None);
+    });
+    Ok(Booted {
+        running: started?,
+        network,
     })
 }
 
@@ -98,7 +111,7 @@ fn connect(container: &Container, settings: &Settings, pid: i32) -> Result<Conne
         let forwards = managed::forwards_of(&container.config()?)?;
         return network::connect(container.owner(), &settings.networks, &forwards, pid);
     }
-    let made = |network: &&Network| network.kind != NetworkKind::Empty;
+    let made = |network: &&Network| network.kind.is_interface();
     match settings.networks.iter().find(made) {
         None => Ok(Connected::default()),
         Some(network) => Err(Error::user(format!(

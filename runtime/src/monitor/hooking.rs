@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use super::scripts;
 use super::terminal::Terminal;
 use crate::config::{HookKind, Namespace, Settings};
 use crate::container::Container;
@@ -57,11 +58,7 @@ pub(super) fn after(
     if settings.hooks.of(kind).next().is_none() {
         return;
     }
-    let mut context = Context::new(container, settings, &init::mount_point(settings));
-    context.tell("LXC_TARGET", target);
-    if let Some(init) = init {
-        context.tell("LXC_PID", init.pid.to_string());
-    }
+    let mut context = context_after(container, settings, target, init);
     let mut more = Vec::new();
     for (name, fd) in init.into_iter().flat_map(|init| &init.namespaces) {
         let path = format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
@@ -75,6 +72,33 @@ pub(super) fn after(
     if let Err(error) = ran {
         eprintln!("{error:?}");
     }
+}
+
+/// Runs the scripts of networks that are about to go; the same holds for them.
+pub(super) fn networks_down(
+    container: &Container,
+    settings: &Settings,
+    target: &str,
+    init: Option<&Running>,
+) {
+    if scripts::has_down(settings) {
+        let context = context_after(container, settings, target, init);
+        scripts::down(container, settings, &context);
+    }
+}
+
+fn context_after(
+    container: &Container,
+    settings: &Settings,
+    target: &str,
+    init: Option<&Running>,
+) -> Context {
+    let mut context = Context::new(container, settings, &init::mount_point(settings));
+    context.tell("LXC_TARGET", target);
+    if let Some(init) = init {
+        context.tell("LXC_PID", init.pid.to_string());
+    }
+    context
 }
 
 /// The namespaces of a running init, if a hook is to find them when it has ended.

@@ -19,6 +19,7 @@ pub(crate) mod policy;
 pub(crate) mod protocol;
 mod requests;
 mod run;
+mod scripts;
 mod sessions;
 mod start;
 mod terminal;
@@ -58,12 +59,19 @@ use crate::sys::spawn::Running;
 /// The last argument of a monitor that ends with its caller.
 pub(crate) const FOREGROUND: &str = "foreground";
 
+/// The only argument of a monitor that is to tell its version.
+pub(crate) const VERSION_ARGUMENT: &str = "--version";
+
 /// The monitor's main function, for the hidden command that
 /// [`StartOptions`](crate::StartOptions) names. `arguments` are those after the command's name.
 ///
 /// Must be called early, before the process has threads.
 pub fn monitor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments == [VERSION_ARGUMENT] {
+        println!("{VERSION}");
+        return ExitCode::SUCCESS;
+    }
     let (arguments, foreground) = match &arguments[..] {
         [first @ .., last] if last == FOREGROUND => (first, true),
         all => (all, false),

@@ -76,6 +76,7 @@ impl Monitor {
                 }
             }
             self.hooks_after(HookKind::Stop, "reboot");
+            self.networks_down("reboot");
             self.network = Connected::default();
             self.cgroup.remove()?;
             self.hooks_after(HookKind::PostStop, "reboot");
@@ -120,6 +121,7 @@ impl Monitor {
             eprintln!("{}", error.chain());
         }
         self.hooks_after(HookKind::Stop, "stop");
+        self.networks_down("stop");
         self.network = Connected::default();
         let removed = self.cgroup.remove();
         self.hooks_after(HookKind::PostStop, "stop");
@@ -138,6 +140,13 @@ impl Monitor {
             killed: self.killed,
         });
         removed.and(run).and(destroyed)
+    }
+
+    /// Runs the last scripts of networks. Those of a start that failed have run already.
+    fn networks_down(&self, target: &str) {
+        if let Some(init) = &self.ended {
+            hooking::networks_down(&self.container, &self.settings, target, Some(init));
+        }
     }
 
     /// Runs the hooks at an init's end. Those of one that did not get to run have run already.

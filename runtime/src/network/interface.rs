@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::link::{self, Above, Guest, Veth};
 use super::managed::{self, Definition, Forward};
 use super::netlink::Netlink;
-use super::{Connected, Owner, address, remove_if_ours};
+use super::{Connected, Owner, address, bridge_vlan, remove_if_ours};
 use crate::config::{Gateway, IpvlanMode, MacvlanMode, Network, NetworkKind};
 use crate::error::{Error, Result, Tried};
 
@@ -32,7 +32,7 @@ impl One<'_> {
         connected: &mut Connected,
     ) -> Result<()> {
         let network = self.network;
-        if network.kind == NetworkKind::Empty {
+        if !network.kind.is_interface() {
             return Ok(());
         }
         let below = network
@@ -40,9 +40,8 @@ impl One<'_> {
             .as_deref()
             .map(|name| self.link(host, name))
             .transpose()?;
-        let usual = format!("eth{}", network.number);
         let guest = Guest {
-            name: network.name.as_deref().unwrap_or(&usual),
+            name: network.name.as_deref().unwrap_or(&network.usual_name),
             namespace: self.namespace.as_fd(),
             address: match &self.managed {
                 Some(_) => Some(managed::hardware(self.owner, network)),
@@ -174,8 +173,8 @@ impl One<'_> {
             )),
             false => error,
         })?;
-        connected.veths.push(name);
-        Ok(())
+        connected.veths.push(name.clone());
+        bridge_vlan::set_up(host, &name, self.network)
     }
 
     fn address(&self, host: &mut Netlink, inside: &mut Netlink, name: &str) -> Result<()> {

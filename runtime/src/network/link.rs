@@ -86,6 +86,16 @@ pub(crate) fn find(netlink: &mut Netlink, name: &str) -> io::Result<Option<Link>
     }))
 }
 
+/// Makes an interface that needs nothing but a name, in the namespace of the socket.
+pub(crate) fn create(netlink: &mut Netlink, name: &str, kind: InfoKind) -> io::Result<()> {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]),
+    ];
+    netlink.create(RouteNetlinkMessage::NewLink(message))
+}
+
 /// Makes a veth whose second end begins its life in the container.
 pub(crate) fn create_veth(netlink: &mut Netlink, veth: &Veth<'_>) -> io::Result<()> {
     let mut peer = LinkMessage::default();

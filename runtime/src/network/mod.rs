@@ -7,10 +7,11 @@
 //! the kernel takes its time.
 
 mod address;
+mod bridge_vlan;
 mod interface;
-mod link;
+pub(crate) mod link;
 pub(crate) mod managed;
-mod netlink;
+pub(crate) mod netlink;
 mod nft;
 pub mod service;
 pub mod uplink;
@@ -40,7 +41,7 @@ pub(crate) struct Connected {
     veths: Vec<String>,
     /// Interfaces of the host that the container was given: their names inside and on the host.
     given: Vec<(String, String)>,
-    /// Its network namespace, if something of the host is in it.
+    /// Its network namespace, if something of the host is in it or of use to scripts.
     namespace: Option<OwnedFd>,
 }
 
@@ -67,7 +68,7 @@ impl Owner<'_> {
     }
 
     /// The name of the host's end of a veth.
-    fn veth(self, network: &Network) -> String {
+    pub(crate) fn veth(self, network: &Network) -> String {
         match &network.pair {
             Some(name) => name.clone(),
             None => self.host_end(network.number),
@@ -95,7 +96,7 @@ pub(crate) fn connect(
     pid: i32,
 ) -> Result<Connected> {
     let mut connected = Connected::default();
-    if networks.iter().all(|n| n.kind == NetworkKind::Empty) {
+    if !networks.iter().any(|n| n.kind.is_interface()) {
         return Ok(connected);
     }
     let namespace = namespace_of(pid)?;
@@ -128,7 +129,9 @@ pub(crate) fn connect(
                 ))
             })?;
     }
-    if !connected.given.is_empty() {
+    // The last scripts find what the first ones found, as with LXC.
+    let scripts = networks.iter().any(|n| n.down_script.is_some());
+    if !connected.given.is_empty() || scripts {
         connected.namespace = Some(namespace);
     }
     Ok(connected)

@@ -67,7 +67,8 @@ pub(crate) fn attach_device_program(
     bpf(PROG_ATTACH, &attributes).map(drop)
 }
 
-fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
+/// Loads a program that decides about devices, which may be all that was to be tried.
+pub(crate) fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
     let attributes = LoadAttributes {
         kind: TYPE_CGROUP_DEVICE,
         count: program.len() as u32,

@@ -305,7 +305,7 @@ fn hint(what: &str, errno: i32) -> Option<&'static str> {
         libc::ENOSYS => Some("the kernel lacks this system call: Sampan needs Linux 5.15 or later"),
         libc::ENODEV if mount => Some("the kernel does not have this file system"),
         libc::EPERM if mount => Some(
-            "the kernel refuses this mount inside a user namespace; for proc and sysfs, the host's own /proc and /sys must be mounted without anything over parts of them",
+            "the kernel refuses this mount inside a user namespace; for proc and sysfs, the host's own /proc and /sys must be mounted without anything over parts of them, and in a network that is not its own (lxc.net.N.type = none) there is no sysfs: take sys out of lxc.mount.auto",
         ),
         libc::ENOENT if mount => Some(
             "the mount point does not exist in the root file system; `create=dir` or `create=file` makes it",

@@ -228,7 +228,7 @@ fn a_guest_with_many_questions_leaves_room_for_the_others() {
     });
     let guest = scene.guest(MAC);
     guest.ip("addr add 10.9.0.9/24 dev eth0");
-    let socket = guest.inside(|| std::net::UdpSocket::bind("10.9.0.9:0").unwrap());
+    let socket = guest.within(|| std::net::UdpSocket::bind("10.9.0.9:0").unwrap());
     socket.connect("10.9.0.1:53").unwrap();
     let timeout = Some(Duration::from_secs(10));
     socket.set_read_timeout(timeout).unwrap();

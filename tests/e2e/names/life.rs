@@ -147,7 +147,7 @@ fn what_stands_in_the_way_is_told_with_a_hint_and_nothing_stays() {
     let scene = Scene::new();
     let taken = scene
         .host
-        .inside(|| std::net::UdpSocket::bind("0.0.0.0:53").unwrap());
+        .within(|| std::net::UdpSocket::bind("0.0.0.0:53").unwrap());
     let failed = scene.service(&["ensure", "br0"]).failed();
     assert!(failed.stderr.contains("10.9.0.1:53"), "{}", failed.stderr);
     assert!(

@@ -5,6 +5,7 @@ use super::value::{number, text};
 use crate::config::effective::Assignment;
 use crate::config::networks::{
     Gateway, HardwareAddress, IpvlanMode, MacvlanMode, Network, NetworkAddress, NetworkKind,
+    PortVlan, Script,
 };
 use crate::config::settings::Draft;
 
@@ -26,8 +27,8 @@ pub(super) const KEYS: &[Key] = &[
     ),
     Key::new(
         "lxc.net.N.type",
-        "empty, veth, macvlan, ipvlan, vlan or phys",
-        "the kind of network; a container always has a network namespace and loopback of its own",
+        "empty, none, veth, macvlan, ipvlan, vlan or phys",
+        "the kind of network; a container has a network namespace with loopback of its own, but with `none` alone it is in the host's, with all that this means (docs/hooks.md)",
         |draft, line| {
             let kind = match line.value.as_str() {
                 "empty" | "" => NetworkKind::Empty,
@@ -36,11 +37,7 @@ pub(super) const KEYS: &[Key] = &[
                 "ipvlan" => NetworkKind::Ipvlan,
                 "vlan" => NetworkKind::Vlan,
                 "phys" => NetworkKind::Phys,
-                "none" => {
-                    return Err(
-                        line.wrong("is not supported: it would share all interfaces of the host")
-                    );
-                }
+                "none" => NetworkKind::None,
                 _ => return Err(line.wrong("is not a kind of network")),
             };
             network(draft, line)?.kind = kind;
@@ -72,7 +69,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "lxc.net.N.name",
         "INTERFACE",
-        "the interface's name inside; without it ethN",
+        "the interface's name inside; without it the first ethN that is free, and the host's for phys",
         |draft, line| {
             network(draft, line)?.name = interface(line)?;
             Ok(())
@@ -108,7 +105,10 @@ pub(super) const KEYS: &[Key] = &[
         "lxc.net.N.l2proxy",
         "0 or 1",
         "answers for the guest's addresses",
-        |_, line| Err(line.wrong("is not supported")),
+        |_, line| match line.value.as_str() {
+            "0" | "" => Ok(()),
+            _ => Err(line.wrong("is not supported")),
+        },
     )
     .refused_but(&["0"]),
     Key::new(
@@ -143,15 +143,23 @@ pub(super) const KEYS: &[Key] = &[
             Ok(())
         },
     ),
-    unsupported(
+    Key::new(
         "lxc.net.N.script.up",
-        "PATH",
-        "a program run after it is made",
+        "COMMAND",
+        "run on the host when the network is made; if it fails, the start does (docs/hooks.md)",
+        |draft, line| {
+            network(draft, line)?.up_script = script(line);
+            Ok(())
+        },
     ),
-    unsupported(
+    Key::new(
         "lxc.net.N.script.down",
-        "PATH",
-        "a program run before it goes",
+        "COMMAND",
+        "run on the host before the network goes, at a stop and a reboot",
+        |draft, line| {
+            network(draft, line)?.down_script = script(line);
+            Ok(())
+        },
     ),
     Key::new(
         "lxc.net.N.veth.pair",
@@ -171,10 +179,42 @@ pub(super) const KEYS: &[Key] = &[
             _ => Err(line.wrong("is not supported; only \"bridge\" is")),
         },
     ),
+    Key::new(
+        "lxc.net.N.veth.vlan.id",
+        "NUMBER or none",
+        "of the bridge's port: the VLAN of what has no tag, in place of the bridge's own; the bridge must filter VLANs",
+        |draft, line| {
+            network(draft, line)?.port_vlan = match line.value.as_str() {
+                "" => None,
+                "none" => Some(PortVlan::None),
+                _ => Some(PortVlan::Id(port_vlan(line)?)),
+            };
+            Ok(())
+        },
+    ),
+    Key::new(
+        "lxc.net.N.veth.vlan.tagged.id",
+        "NUMBER",
+        "of the bridge's port: a VLAN that it is in, with a tag",
+        |draft, line| {
+            let vlans = &mut network(draft, line)?.tagged_vlans;
+            if line.value.is_empty() {
+                vlans.clear();
+                return Ok(());
+            }
+            let id = port_vlan(line)?;
+            if vlans.contains(&id) {
+                return Err(line.wrong("is there twice"));
+            }
+            vlans.push(id);
+            Ok(())
+        },
+    )
+    .list(),
     unsupported(
         "lxc.net.N.veth.*",
         "(as LXC)",
-        "routes, queues and VLANs of a veth",
+        "routes and queues of a veth",
     ),
     Key::new(
         "lxc.net.N.vlan.id",
@@ -245,6 +285,20 @@ fn network<'d>(draft: &'d mut Draft, line: &Assignment) -> Result<&'d mut Networ
         }
     };
     Ok(&mut networks[at])
+}
+
+fn script(line: &Assignment) -> Option<Script> {
+    Some(Script {
+        command: text(line)?,
+        place: line.place(),
+    })
+}
+
+fn port_vlan(line: &Assignment) -> Result<u16, String> {
+    match number(line, 0)? {
+        id @ 1..=4094 => Ok(id),
+        _ => Err(line.wrong("is not a VLAN from 1 to 4094")),
+    }
 }
 
 fn interface(line: &Assignment) -> Result<Option<String>, String> {

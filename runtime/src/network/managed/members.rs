@@ -102,6 +102,6 @@ pub(crate) fn hardware(owner: Owner<'_>, own: &Network) -> [u8; 6] {
 fn is_in(own: &Network, network: &Definition) -> bool {
     let veth = own.kind == NetworkKind::Veth;
     veth == network.kind.has_bridge()
-        && own.kind != NetworkKind::Empty
+        && own.kind.is_interface()
         && own.link.as_deref() == Some(&network.link)
 }
