@@ -44,6 +44,8 @@ fn shape(line: &str) -> String {
             "B" | "KiB" | "MiB" | "GiB" | "B/s)" | "KiB/s)" | "MiB/s)" | "GiB/s)" => "B",
             word if word.starts_with('/') => "/",
             word if word.starts_with("http://") => "URL",
+            // The tests' containers have no network.
+            word if word.parse::<std::net::Ipv4Addr>().is_ok() => "-",
             word if word.chars().any(|c| c.is_ascii_digit()) => "N",
             word => word,
         })

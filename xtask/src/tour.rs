@@ -35,7 +35,27 @@ pub fn run(shell: &Shell) -> Result {
         println!("There is a `{NAME}` from last time; it is destroyed and made anew.");
         sampan(&["destroy", "--force", NAME]).run()?;
     }
-    sampan(&["create", NAME, "-t", "debian", "--start"]).run()?;
+    // Of this clone alone: another one, or an installed Sampan, has networks too.
+    let network = format!("try-{:06x}", fingerprint(&root.display().to_string()));
+    if sampan(&["network", "show", &network])
+        .quiet()
+        .ignore_stdout()
+        .ignore_stderr()
+        .run()
+        .is_err()
+    {
+        sampan(&["network", "create", &network]).run()?;
+    }
+    let create = [
+        "create",
+        NAME,
+        "-t",
+        "debian",
+        "--network",
+        &network,
+        "--start",
+    ];
+    sampan(&create).run()?;
     let state = wait_for_systemd(|| {
         let ask = [
             "exec",
@@ -56,6 +76,8 @@ pub fn run(shell: &Shell) -> Result {
         return Err(format!("systemd in `{NAME}` says `{}`, not `running`", state.trim()).into());
     }
     sampan(&["exec", NAME, "--", "cat", "/etc/os-release"]).run()?;
+    sampan(&["exec", NAME, "--", "apt-get", "update"]).run()?;
+    sampan(&["ls"]).run()?;
 
     let words = if sudo.is_empty() { "" } else { "sudo " };
     let command = format!("{words}{} --root {}", binary.display(), root.display());
@@ -66,9 +88,18 @@ pub fn run(shell: &Shell) -> Result {
     {command} shell {NAME}
     {command} stop {NAME}
     {command} destroy {NAME}
+    {command} network rm {network}
 "
     );
     Ok(())
+}
+
+/// FNV-1a, 24 bits of it: the same for the same text.
+fn fingerprint(text: &str) -> u32 {
+    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    hash & 0x00ff_ffff
 }
 
 /// Asks until systemd answers: before its bus is there nobody does.
