@@ -345,20 +345,24 @@ impl Container {
             }
             other => other?,
         };
-        if !locked {
+        let stopped = || {
             if is_root() {
                 // Only tried: what does not go away must hide neither this container nor, in a
                 // list, the others. A start or destruction says why it does not.
                 let _ = self.sweep();
             }
-            return Ok((State::Stopped, None));
+            Ok((State::Stopped, None))
+        };
+        if !locked {
+            return stopped();
         }
         match self.client().and_then(|mut client| client.status()) {
             Ok(status) => Ok((status.state, Some(status))),
-            Err(error) if error.reason() == Reason::NotRunning => Ok((State::Stopped, None)),
+            // Its monitor ended, or was killed, between the two questions.
+            Err(error) if error.reason() == Reason::NotRunning => stopped(),
             // It does not answer yet, or not any more.
             Err(_) if self.run_directory().is_locked()? => Ok((State::Starting, None)),
-            Err(_) => Ok((State::Stopped, None)),
+            Err(_) => stopped(),
         }
     }
 
