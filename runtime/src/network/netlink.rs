@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
@@ -9,7 +10,10 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::time::TimeSpec;
 
 /// A socket in one network namespace, for as long as it is open.
 pub(crate) struct Netlink {
@@ -108,5 +112,34 @@ impl Netlink {
                 }
             }
         }
+    }
+}
+
+/// What the kernel tells of neighbours, from now on.
+pub(crate) struct Neighbours(Socket);
+
+/// linux/rtnetlink.h.
+const RTMGRP_NEIGH: u32 = 4;
+
+impl Neighbours {
+    /// In the namespace of this thread.
+    pub(crate) fn here() -> io::Result<Neighbours> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind(&SocketAddr::new(0, RTMGRP_NEIGH))?;
+        socket.set_non_blocking(true)?;
+        Ok(Neighbours(socket))
+    }
+
+    /// Waits until something is told, or until `end`. What it is can be asked.
+    pub(crate) fn wait(&mut self, end: Instant) -> io::Result<()> {
+        let left = TimeSpec::from(end.saturating_duration_since(Instant::now()));
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        match ppoll(&mut fds, Some(left), None) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+        // Also an error says that something was told: more than there was room for.
+        while self.0.recv_from_full().is_ok() {}
+        Ok(())
     }
 }

@@ -87,7 +87,8 @@ fn connect(place: &Place) -> Result<Option<UnixStream>> {
         match place.run().connect() {
             Ok(stream) => return Ok(Some(stream)),
             Err(_) if !place.run().is_locked()? => return Ok(None),
-            // On its way up, started by one that was killed meanwhile, or down.
+            // On its way up, started by one that was killed meanwhile, or down. Nothing tells both: a
+            // socket that appears, and a lock that is let go.
             Err(_) if Instant::now() < deadline => std::thread::sleep(PAUSE),
             Err(e) => return Err(e).tried(|| "reach the service of the network".to_owned()),
         }

@@ -10,10 +10,13 @@ use netlink_packet_route::neighbour::{
 };
 use nix::errno::Errno;
 
-use super::super::netlink::Netlink;
+use super::super::netlink::{Neighbours, Netlink};
 
 /// The discard port (RFC 863): whatever comes back, it is the way there that counts.
 const DISCARD: u16 = 9;
+
+/// The kernel gives up on a neighbour after three seconds, and then has to be asked anew.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Whether `gateway` answers on the interface `index` within `patience`.
 pub(super) fn answers(
@@ -23,10 +26,18 @@ pub(super) fn answers(
     patience: Duration,
 ) -> bool {
     let deadline = Instant::now() + patience;
+    let Ok(mut news) = Neighbours::here() else {
+        return false;
+    };
     // What is known from before proves nothing.
     let _ = forget(netlink, index, gateway);
+    let mut ask_at = Instant::now();
     loop {
-        let asked = ask(index, gateway);
+        if Instant::now() >= ask_at {
+            // Without a route yet, or to a neighbour that is known to be silent: the next may go out.
+            let _ = ask(index, gateway);
+            ask_at = Instant::now() + AGAIN;
+        }
         match state(netlink, index, gateway) {
             Ok(Some(
                 NeighbourState::Reachable
@@ -39,9 +50,7 @@ pub(super) fn answers(
             _ if Instant::now() >= deadline => return false,
             _ => {}
         }
-        // The kernel tells nobody that asks only for one neighbour.
-        let pause = if asked.is_ok() { 10 } else { 50 };
-        std::thread::sleep(Duration::from_millis(pause));
+        let _ = news.wait(deadline.min(ask_at));
     }
 }
 
