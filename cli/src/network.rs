@@ -1,7 +1,10 @@
 //! The arguments that choose a container's networks, and what its guest has to know of them.
 
 use sampan_core::{Rootfs, rootfs::RootfsError};
-use sampan_runtime::{NetworkDefinition, NewContainer};
+use sampan_runtime::{
+    Attached, Container, NetworkDefinition, NewContainer, State, StorageKind,
+    config::Settings as Config,
+};
 
 use crate::{
     commands::path_of,
@@ -74,44 +77,129 @@ pub fn join(
 fn tell_guest(rootfs: &Rootfs, networks: &[NetworkDefinition]) -> Result<(), RootfsError> {
     name_servers(rootfs, networks)?;
     for (number, network) in networks.iter().enumerate() {
-        let interface = format!("eth{number}");
-        let ready = network.kind.is_managed();
-        if rootfs.is_dir("etc/systemd") {
-            let rest = match ready {
-                true => "[Link]\nUnmanaged=yes\n",
-                false => "[Network]\nDHCP=yes\n",
-            };
-            rootfs.write(
-                format!("etc/systemd/network/10-sampan-{interface}.network"),
-                format!("[Match]\nName={interface}\n\n{rest}"),
-                0o644,
-            )?;
-        }
-        let interfaces = "etc/network/interfaces.d";
-        if rootfs.is_dir(interfaces) {
-            let text = match ready {
-                true => format!("iface {interface} inet manual\n"),
-                false => format!("auto {interface}\niface {interface} inet dhcp\n"),
-            };
-            rootfs.write(format!("{interfaces}/sampan-{interface}"), text, 0o644)?;
-        } else if !ready && rootfs.exists("lib/systemd/system/systemd-networkd.service") {
-            rootfs.symlink(
-                "/lib/systemd/system/systemd-networkd.service",
-                "etc/systemd/system/multi-user.target.wants/systemd-networkd.service",
-            )?;
-        }
+        configure(rootfs, &format!("eth{number}"), network)?;
     }
     Ok(())
 }
 
+fn configure(
+    rootfs: &Rootfs,
+    interface: &str,
+    network: &NetworkDefinition,
+) -> Result<(), RootfsError> {
+    let ready = network.kind.is_managed();
+    if rootfs.is_dir("etc/systemd") {
+        let rest = match ready {
+            true => "[Link]\nUnmanaged=yes\n",
+            false => "[Network]\nDHCP=yes\n",
+        };
+        rootfs.write(
+            networkd_file(interface),
+            format!("[Match]\nName={interface}\n\n{rest}"),
+            0o644,
+        )?;
+    }
+    if rootfs.is_dir(INTERFACES) {
+        let text = match ready {
+            true => format!("iface {interface} inet manual\n"),
+            false => format!("auto {interface}\niface {interface} inet dhcp\n"),
+        };
+        rootfs.write(ifupdown_file(interface), text, 0o644)?;
+    } else if !ready && rootfs.exists("lib/systemd/system/systemd-networkd.service") {
+        rootfs.symlink(
+            "/lib/systemd/system/systemd-networkd.service",
+            "etc/systemd/system/multi-user.target.wants/systemd-networkd.service",
+        )?;
+    }
+    Ok(())
+}
+
+/// What ifupdown reads beside its own file.
+const INTERFACES: &str = "etc/network/interfaces.d";
+
+fn networkd_file(interface: &str) -> String {
+    format!("etc/systemd/network/10-sampan-{interface}.network")
+}
+
+fn ifupdown_file(interface: &str) -> String {
+    format!("{INTERFACES}/sampan-{interface}")
+}
+
+/// Tells the guest of a container of a network that it is about to have, and of name servers if it
+/// has known of none. `false`: its files are out of reach while it runs.
+pub fn tell_of_attached(
+    context: &Context,
+    container: &Container,
+    network: &NetworkDefinition,
+    attached: &Attached,
+) -> Outcome<bool> {
+    in_guest(context, container, |rootfs, networks| {
+        configure(rootfs, &attached.interface, network)?;
+        name_servers_if_ours(rootfs, networks)
+    })
+}
+
+/// Takes that back.
+pub fn tell_of_detached(
+    context: &Context,
+    container: &Container,
+    interface: &str,
+) -> Outcome<bool> {
+    in_guest(context, container, |rootfs, networks| {
+        for file in [networkd_file(interface), ifupdown_file(interface)] {
+            rootfs.remove(file)?;
+        }
+        name_servers_if_ours(rootfs, networks)
+    })
+}
+
+fn in_guest(
+    context: &Context,
+    container: &Container,
+    work: impl FnOnce(&Rootfs, &[NetworkDefinition]) -> Result<(), RootfsError>,
+) -> Outcome<bool> {
+    let root = Config::of(&container.config()?)?.root;
+    // What is mounted for a guest that runs, nobody else may mount and write to.
+    let shared = matches!(root.kind(), StorageKind::Dir | StorageKind::Btrfs);
+    if !shared && container.state()? != State::Stopped {
+        return Ok(false);
+    }
+    let networks = context.networks().of_container(container)?;
+    let tree = root.open()?;
+    Rootfs::open(&path_of(&tree))
+        .and_then(|rootfs| work(&rootfs, &networks))
+        .map_err(|error| {
+            let name = container.name();
+            Failure::new(format!("cannot tell {name} of its network: {error}"))
+        })?;
+    Ok(true)
+}
+
+/// Names the name servers unless somebody else has.
+fn name_servers_if_ours(
+    rootfs: &Rootfs,
+    networks: &[NetworkDefinition],
+) -> Result<(), RootfsError> {
+    let text = rootfs.read_text(RESOLV_CONF).unwrap_or_default();
+    let says_something = text.lines().any(|line| line.starts_with("nameserver"));
+    if says_something && !text.starts_with(WRITTEN) {
+        return Ok(());
+    }
+    name_servers(rootfs, networks)
+}
+
+const RESOLV_CONF: &str = "etc/resolv.conf";
+
+/// How it begins if it is ours.
+const WRITTEN: &str = "# Written by sampan";
+
 fn name_servers(rootfs: &Rootfs, networks: &[NetworkDefinition]) -> Result<(), RootfsError> {
-    const FILE: &str = "etc/resolv.conf";
     let Some(network) = networks.iter().find(|n| n.kind.is_managed() && n.dns) else {
         return Ok(());
     };
     let servers = [network.ipv4, network.ipv6].into_iter().flatten();
     let servers: Vec<String> = servers.map(|own| own.address.to_string()).collect();
-    match rootfs.read_link(FILE) {
+    match rootfs.read_link(RESOLV_CONF) {
         // systemd-resolved's own.
         Ok(target) if target.to_string_lossy().contains("systemd/resolve") => rootfs.write(
             "etc/systemd/resolved.conf.d/sampan.conf",
@@ -125,12 +213,12 @@ fn name_servers(rootfs: &Rootfs, networks: &[NetworkDefinition]) -> Result<(), R
         // Somebody else's.
         Ok(_) => Ok(()),
         Err(_) => {
-            let mut text = String::from("# Written by sampan when this container was made.\n");
+            let mut text = format!("{WRITTEN} when this container was made.\n");
             for server in servers {
                 text.push_str(&format!("nameserver {server}\n"));
             }
             text.push_str(&format!("search {}\n", network.domain));
-            rootfs.write(FILE, text, 0o644)
+            rootfs.write(RESOLV_CONF, text, 0o644)
         }
     }
 }

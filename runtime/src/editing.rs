@@ -87,7 +87,8 @@ impl Container {
         }
     }
 
-    fn put(&self, before: &ConfigFile, after: &ConfigFile) -> Result<Replaced> {
+    /// The caller holds the lock.
+    pub(crate) fn put(&self, before: &ConfigFile, after: &ConfigFile) -> Result<Replaced> {
         let (new, old) = new_problems(before, after);
         if !new.is_empty() {
             return Ok(Replaced::Refused(new));

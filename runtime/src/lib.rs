@@ -65,8 +65,8 @@ pub use monitor::monitor_main;
 pub use monitor::policy::RestartPolicy;
 pub use name::ContainerName;
 pub use network::managed::{
-    DEFAULT as DEFAULT_NETWORK, Definition as NetworkDefinition, Forward, Forwarded,
-    Kind as NetworkKind, NetworkInfo, Networks, Protocol,
+    AttachOptions, Attached, DEFAULT as DEFAULT_NETWORK, Definition as NetworkDefinition, Detached,
+    Forward, Forwarded, Kind as NetworkKind, NetworkInfo, Networks, Protocol,
 };
 pub use network::service;
 pub use network::uplink::{Form, Uplink};

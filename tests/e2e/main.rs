@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod archives;
+mod attach;
 mod attacks;
 mod autostart;
 mod clock;

@@ -128,11 +128,7 @@ fn nothing_of_a_container_stays_after_a_stop_or_a_killed_monitor_and_nothing_of_
     assert_eq!(world.rules(), idle);
 
     world.sampan(&["start", "web"]).ok();
-    let init = world.running("web").pid;
-    let status = fs::read_to_string(format!("/proc/{init}/status")).unwrap();
-    let parent = status.lines().find_map(|l| l.strip_prefix("PPid:"));
-    let monitor = nix::unistd::Pid::from_raw(parent.unwrap().trim().parse().unwrap());
-    nix::sys::signal::kill(monitor, nix::sys::signal::Signal::SIGKILL).unwrap();
+    world.running("web").kill_monitor();
     let swept = wait_until(Duration::from_secs(10), || {
         world.sampan(&["ls"]).ok();
         (world.rules() == idle).then_some(())

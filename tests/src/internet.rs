@@ -1,11 +1,16 @@
 //! A host with Sampan's own networks, and something behind it that plays the internet.
 
 use std::{
+    fs,
     io::{Read, Write},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     time::Duration,
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 
 use crate::{Background, HostNetwork, Ran, TestEnvironment, network::in_network_of};
@@ -177,6 +182,16 @@ impl Guest<'_> {
     #[track_caller]
     pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         in_network_of(self.pid, work)
+    }
+
+    /// Kills its monitor, which has no time to tidy up.
+    #[track_caller]
+    pub fn kill_monitor(&self) {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("it runs");
+        let parent = status.lines().find_map(|l| l.strip_prefix("PPid:"));
+        let parent = parent.and_then(|pid| pid.trim().parse().ok());
+        let monitor = Pid::from_raw(parent.expect("a parent"));
+        kill(monitor, Signal::SIGKILL).expect("it runs");
     }
 
     /// Serves there, as `serve_tcp` does.

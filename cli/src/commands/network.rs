@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use sampan_runtime::{Form, NetworkDefinition, NetworkInfo, NetworkKind, Uplink};
+use sampan_runtime::{AttachOptions, Form, NetworkDefinition, NetworkInfo, NetworkKind, Uplink};
 
 use crate::{
     context::Context,
@@ -22,6 +22,7 @@ Examples:
   sampan network create br0 --kind bridge --uplink eth0
   sampan network create br0 --kind bridge --uplink eth0 --print ifupdown
   sampan create web -t debian --network lab
+  sampan network attach lab db
   sampan network set sampan0 host-access=yes")]
 pub enum Command {
     /// List the networks
@@ -43,6 +44,17 @@ pub enum Command {
     Up(SomeArgs),
     /// Take networks down, with all that was made for them
     Down(SomeArgs),
+    /// Put a container into a network, at once if it runs
+    #[command(after_help = "Example:\n  sampan network attach lab web")]
+    Attach(AttachArgs),
+    /// Take a container out of a network, at once if it runs
+    #[command(after_help = "Example:\n  sampan network detach lab web")]
+    Detach {
+        /// The network
+        network: String,
+        /// The container
+        container: String,
+    },
     /// Change options of a network, at once
     Set {
         /// The network
@@ -77,6 +89,18 @@ pub struct CreateArgs {
     options: Vec<(String, String)>,
 }
 
+/// Arguments of `attach`.
+#[derive(Debug, clap::Args)]
+pub struct AttachArgs {
+    /// The network
+    network: String,
+    /// The container
+    container: String,
+    /// The interface's name in the container [default: the first of eth0, eth1, … that is free]
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
+}
+
 /// Some networks, or all.
 #[derive(Debug, clap::Args)]
 pub struct SomeArgs {
@@ -95,6 +119,8 @@ pub fn run(context: &Context, command: &Command) -> Outcome<ExitCode> {
         Command::Ls => ls(context).map(done),
         Command::Show { name } => show(context, name).map(done),
         Command::Create(args) => create(context, args).map(done),
+        Command::Attach(args) => attach(context, args).map(done),
+        Command::Detach { network, container } => detach(context, network, container).map(done),
         Command::Rm { names } => {
             context.need_root("removing a network")?;
             each(context, names, "removed the network", |name| {
@@ -207,6 +233,62 @@ fn create(context: &Context, args: &CreateArgs) -> Outcome {
         subnet.unwrap_or_default()
     ));
     Ok(())
+}
+
+fn attach(context: &Context, args: &AttachArgs) -> Outcome {
+    context.need_root("attaching a network")?;
+    let container = context.container(&args.container)?;
+    let networks = context.networks();
+    let options = AttachOptions {
+        interface: args.interface.clone(),
+    };
+    let mut told = true;
+    let attached = networks.attach(&container, &args.network, &options, |attached| {
+        let network = networks.open(&args.network)?;
+        told = crate::network::tell_of_attached(context, &container, &network, attached)?;
+        Ok::<(), Failure>(())
+    })?;
+    let addresses: Vec<String> = attached.addresses.iter().map(ToString::to_string).collect();
+    let addresses = match addresses.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", addresses.join(", ")),
+    };
+    context.console.say(&format!(
+        "attached {} to {} as {}{addresses}{}",
+        args.container,
+        args.network,
+        attached.interface,
+        when(attached.running),
+    ));
+    if !told {
+        context.console.say(
+            "its files are out of reach while it runs: its resolv.conf and its own network \
+             configuration are as they were",
+        );
+    }
+    Ok(())
+}
+
+fn detach(context: &Context, network: &str, name: &str) -> Outcome {
+    context.need_root("detaching a network")?;
+    let container = context.container(name)?;
+    let detached = context.networks().detach(&container, network)?;
+    crate::network::tell_of_detached(context, &container, &detached.interface)?;
+    context.console.say(&format!(
+        "detached {name} from {network}: it has no {} any more{}",
+        detached.interface,
+        when(detached.running)
+    ));
+    Ok(())
+}
+
+/// What does not run has it, or not, from its next start on.
+fn when(running: bool) -> &'static str {
+    if running {
+        ""
+    } else {
+        ", from its next start on"
+    }
 }
 
 fn ls(context: &Context) -> Outcome {

@@ -12,6 +12,7 @@ pub mod keys;
 mod legacy;
 mod mount_options;
 mod mounts;
+mod network_lines;
 mod networks;
 mod settings;
 mod values;

@@ -93,7 +93,7 @@ pub(super) fn boot(
     output.take();
     let started = started.inspect_err(|_| {
         if networked {
-            hooking::networks_down(container, settings, "stop", None);
+            hooking::networks_down(container, (settings, &settings.networks), "stop", None);
         }
         drop(std::mem::take(&mut network));
         // What the first hooks did is for the last ones to undo.

@@ -12,6 +12,8 @@ use crate::sys::rights;
 
 /// A monitor answers at once; one that does not is stuck.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A script of the network may take its time.
+const NETWORK_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long killing everything and tidying up may take.
 const KILL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -193,6 +195,22 @@ impl Client {
         self.send(Request::Thaw)?;
         match self.receive(ANSWER_TIMEOUT)? {
             Received::Answer(Answer::Thawed { already }) => Ok(!already),
+            _ => Err(self.silent()),
+        }
+    }
+
+    /// Connects a network of its config, or takes it away again.
+    pub(crate) fn connect(mut self, network: u32, there: bool) -> Result<()> {
+        let (what, request) = match there {
+            true => ("could not connect", Request::Connect { network }),
+            false => ("could not disconnect", Request::Disconnect { network }),
+        };
+        self.send(request)?;
+        match self.receive(NETWORK_TIMEOUT)? {
+            Received::Answer(Answer::Connected) => Ok(()),
+            Received::Answer(Answer::Refused { message, hint }) => {
+                Err(self.refused(what, &message, hint))
+            }
             _ => Err(self.silent()),
         }
     }

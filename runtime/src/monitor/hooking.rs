@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::scripts;
 use super::terminal::Terminal;
-use crate::config::{HookKind, Namespace, Settings};
+use crate::config::{HookKind, Namespace, Network, Settings};
 use crate::container::Container;
 use crate::error::{Error, Result, Tried};
 use crate::hooks::{self, Context, Output};
@@ -77,13 +77,13 @@ pub(super) fn after(
 /// Runs the scripts of networks that are about to go; the same holds for them.
 pub(super) fn networks_down(
     container: &Container,
-    settings: &Settings,
+    (settings, networks): (&Settings, &[Network]),
     target: &str,
     init: Option<&Running>,
 ) {
-    if scripts::has_down(settings) {
+    if networks.iter().any(|it| it.down_script.is_some()) {
         let context = context_after(container, settings, target, init);
-        scripts::down(container, settings, &context);
+        scripts::down(container, (settings, networks), &context);
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod allowance;
 mod boot;
+mod cabling;
 pub(crate) mod client;
 mod control;
 mod halt;

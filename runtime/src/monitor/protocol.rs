@@ -62,6 +62,11 @@ pub(crate) enum Request {
     Freeze { milliseconds: u64 },
     /// Let everything run again: [`Answer::Thawed`].
     Thaw,
+    /// Connect the network of this number, which its config has by now: [`Answer::Connected`] or
+    /// [`Answer::Refused`].
+    Connect { network: u32 },
+    /// Take a network away: the same answers.
+    Disconnect { network: u32 },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -93,6 +98,8 @@ pub(crate) enum Answer {
     Thawed {
         already: bool,
     },
+    /// Its networks are as asked.
+    Connected,
     /// It cannot be; the message goes on after "container X: ".
     Refused {
         message: String,

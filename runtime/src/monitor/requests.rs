@@ -49,6 +49,8 @@ impl Monitor {
                     self.freeze(client, Duration::from_millis(milliseconds))
                 }
                 Request::Thaw => Some(self.thaw_as_asked()),
+                Request::Connect { network } => Some(self.connect(network)),
+                Request::Disconnect { network } => Some(self.disconnect(network)),
             };
             if let Some(answer) = answer {
                 self.control.tell(client, &answer);
@@ -294,7 +296,7 @@ impl Monitor {
     }
 }
 
-fn refused(message: &str, hint: &str) -> Answer {
+pub(super) fn refused(message: &str, hint: &str) -> Answer {
     Answer::Refused {
         message: message.to_owned(),
         hint: Some(hint.to_owned()),

@@ -145,7 +145,8 @@ impl Monitor {
     /// Runs the last scripts of networks. Those of a start that failed have run already.
     fn networks_down(&self, target: &str) {
         if let Some(init) = &self.ended {
-            hooking::networks_down(&self.container, &self.settings, target, Some(init));
+            let what = (&self.settings, self.settings.networks.as_slice());
+            hooking::networks_down(&self.container, what, target, Some(init));
         }
     }
 

@@ -73,18 +73,17 @@ fn up(
     Ok(())
 }
 
-/// Whether there is any at the end.
-pub(super) fn has_down(settings: &Settings) -> bool {
-    settings.networks.iter().any(|it| it.down_script.is_some())
-}
-
 /// Runs those at the end. A failure changes nothing any more and is logged.
-pub(super) fn down(container: &Container, settings: &Settings, context: &Context) {
+pub(super) fn down(
+    container: &Container,
+    (settings, networks): (&Settings, &[Network]),
+    context: &Context,
+) {
     let mut output = match Output::new(&hooks::log_file(container, settings)) {
         Ok(output) => output,
         Err(error) => return eprintln!("{error:?}"),
     };
-    for network in &settings.networks {
+    for network in networks {
         let Some(script) = &network.down_script else {
             continue;
         };

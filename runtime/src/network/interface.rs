@@ -7,10 +7,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use netlink_packet_route::link::{IpVlanMode, MacVlanMode};
 use nix::errno::Errno;
 
+use super::ends::{Ends, Given};
 use super::link::{self, Above, Guest, Veth};
 use super::managed::{self, Definition, Forward};
 use super::netlink::Netlink;
-use super::{Connected, Owner, address, bridge_vlan, remove_if_ours};
+use super::{Owner, address, bridge_vlan, remove_if_ours};
 use crate::config::{Gateway, IpvlanMode, MacvlanMode, Network, NetworkKind};
 use crate::error::{Error, Result, Tried};
 
@@ -29,12 +30,9 @@ impl One<'_> {
         &self,
         host: &mut Netlink,
         inside: &mut Netlink,
-        connected: &mut Connected,
+        ends: &mut Ends,
     ) -> Result<()> {
         let network = self.network;
-        if !network.kind.is_interface() {
-            return Ok(());
-        }
         let below = network
             .link
             .as_deref()
@@ -54,8 +52,8 @@ impl One<'_> {
         let name = guest.name;
         match (network.kind, &below) {
             (NetworkKind::Veth, bridge) => {
-                self.port(connected)?;
-                self.veth(host, bridge.as_ref(), guest, connected)?;
+                self.port(ends)?;
+                self.veth(host, bridge.as_ref(), guest, ends)?;
             }
             (NetworkKind::Macvlan, Some(link)) => {
                 let kind = Above::Macvlan(match network.macvlan {
@@ -94,20 +92,30 @@ impl One<'_> {
                 let outside = network.link.clone().unwrap_or_default();
                 link::give(host, link.index, &guest)
                     .tried(|| format!("give the interface {outside} to the container"))?;
-                connected.given.push((name.to_owned(), outside));
-                if connected.namespace.is_none() {
-                    let copy = self.namespace.try_clone();
-                    connected.namespace = Some(copy.tried(|| "copy a descriptor".to_owned())?);
-                }
+                let copy = self.namespace.try_clone();
+                ends.given = Some(Given {
+                    namespace: copy.tried(|| "copy a descriptor".to_owned())?,
+                    index: self.inside(inside, name)?.index,
+                    name: outside,
+                });
             }
             // The settings were checked: the others have a link.
             _ => return Err(Error::internal("a network without its link")),
         }
-        self.address(host, inside, name)
+        let link = self.inside(inside, name)?;
+        ends.inside = Some(link.index);
+        self.address(host, inside, (name, link.index))
+    }
+
+    /// Its interface in the container.
+    fn inside(&self, inside: &mut Netlink, name: &str) -> Result<link::Link> {
+        let what = || format!("find the interface {name} in the container");
+        let found = link::find(inside, name).tried(what)?;
+        found.ok_or(Errno::ENODEV).tried(what)
     }
 
     /// Holds it to its own addresses, before its end of the bridge is there.
-    fn port(&self, connected: &mut Connected) -> Result<()> {
+    fn port(&self, ends: &mut Ends) -> Result<()> {
         let Some(managed) = &self.managed else {
             return Ok(());
         };
@@ -115,7 +123,7 @@ impl One<'_> {
         let mut port = managed::port_of(self.owner, self.network, managed);
         port.forwards = self.forwards.to_vec();
         port.make()?;
-        connected.ports.push(port);
+        ends.port = Some(port);
         Ok(())
     }
 
@@ -142,7 +150,7 @@ impl One<'_> {
         host: &mut Netlink,
         bridge: Option<&link::Link>,
         mut guest: Guest<'_>,
-        connected: &mut Connected,
+        ends: &mut Ends,
     ) -> Result<()> {
         guest.mtu = guest.mtu.or(bridge.map(|bridge| bridge.mtu));
         let number = self.network.number;
@@ -173,22 +181,23 @@ impl One<'_> {
             )),
             false => error,
         })?;
-        connected.veths.push(name.clone());
+        ends.veth = Some(name.clone());
         bridge_vlan::set_up(host, &name, self.network)
     }
 
-    fn address(&self, host: &mut Netlink, inside: &mut Netlink, name: &str) -> Result<()> {
-        let what = || format!("find the interface {name} in the container");
-        let Some(link) = link::find(inside, name).tried(what)? else {
-            return Err(Errno::ENODEV).tried(what);
-        };
+    fn address(
+        &self,
+        host: &mut Netlink,
+        inside: &mut Netlink,
+        (name, index): (&str, u32),
+    ) -> Result<()> {
         for address in &self.network.addresses {
-            address::add(inside, link.index, address)
+            address::add(inside, index, address)
                 .tried(|| format!("give {name} the address {}", address.address))?;
         }
         // The kernel takes routes only through interfaces that are up.
         if self.network.up {
-            link::set_up(inside, link.index).tried(|| format!("bring {name} up"))?;
+            link::set_up(inside, index).tried(|| format!("bring {name} up"))?;
         }
         for (gateway, v6) in [
             (self.network.gateway_4, false),
@@ -205,17 +214,17 @@ impl One<'_> {
                 Gateway::Address(address) => address,
                 Gateway::Auto => self.links_own(host, v6)?,
                 Gateway::Device => {
-                    address::add_default_device(inside, link.index, v6)
+                    address::add_default_device(inside, index, v6)
                         .tried(|| format!("route through {name}"))?;
                     continue;
                 }
             };
             let near = self.network.addresses.iter().any(|a| a.reaches(address));
             if !near {
-                address::add_host_route(inside, link.index, address)
+                address::add_host_route(inside, index, address)
                     .tried(|| format!("route to the gateway {address}"))?;
             }
-            address::add_gateway(inside, link.index, address)
+            address::add_gateway(inside, index, address)
                 .tried(|| format!("route through the gateway {address}"))?;
         }
         Ok(())

@@ -8,6 +8,7 @@
 
 mod address;
 mod bridge_vlan;
+mod ends;
 mod interface;
 pub(crate) mod link;
 pub(crate) mod managed;
@@ -17,13 +18,12 @@ pub mod service;
 pub mod uplink;
 
 use std::fs::File;
-use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
+use self::ends::Ends;
 use self::interface::One;
-use self::link::Guest;
-use self::managed::{Definition, Forward, Port};
+use self::managed::Forward;
 use self::netlink::Netlink;
 use crate::config::{Network, NetworkKind};
 use crate::error::{Result, Tried};
@@ -32,17 +32,12 @@ use crate::idmap;
 /// What the host's end of a veth says about itself (`ip link`).
 const ALIAS: &str = "sampan container";
 
-/// The networks that a container has on the host's side.
+/// The networks of a container that runs. What they have on the host's side goes with this.
 #[derive(Debug, Default)]
 pub(crate) struct Connected {
-    /// What is known of it in the networks of Sampan's own.
-    ports: Vec<Port>,
-    /// Host ends of veths.
-    veths: Vec<String>,
-    /// Interfaces of the host that the container was given: their names inside and on the host.
-    given: Vec<(String, String)>,
-    /// Its network namespace, if something of the host is in it or of use to scripts.
-    namespace: Option<OwnedFd>,
+    ends: Vec<Ends>,
+    /// Its network namespace, if scripts want to find it when its processes have ended.
+    _namespace: Option<OwnedFd>,
 }
 
 /// Whose networks they are.
@@ -84,7 +79,7 @@ impl Owner<'_> {
     }
 }
 
-/// Connects the process `pid`, which has a fresh network namespace; `forwards` lead to its first
+/// Connects the process `pid`, which has a network namespace of its own; `forwards` lead to its first
 /// place behind the host's address.
 ///
 /// # Errors
@@ -104,96 +99,56 @@ pub(crate) fn connect(
     let mut host = Netlink::here().tried(what)?;
     let mut inside = Netlink::inside(namespace.as_fd()).tried(what)?;
     let mut forwards = Some(forwards);
-    for network in networks {
-        let managed = match (network.kind, network.link.as_deref()) {
-            (NetworkKind::Veth, Some(link)) => managed::of_link(owner.state, link)?,
-            _ => None,
-        };
-        let nat =
-            |own: &Definition| own.kind == managed::Kind::Nat && !network.addresses.is_empty();
+    for network in networks.iter().filter(|n| n.kind.is_interface()) {
+        let managed = managed::of_network(owner.state, network)?;
+        let behind = managed.as_ref().is_some_and(|own| own.leads_to(network));
         let one = One {
             owner,
             network,
-            forwards: match managed.as_ref().is_some_and(nat) {
+            forwards: match behind {
                 true => forwards.take().unwrap_or_default(),
                 false => &[],
             },
             managed,
             namespace: &namespace,
         };
-        one.connect(&mut host, &mut inside, &mut connected)
-            .map_err(|error| {
-                error.wrap(format!(
-                    "could not set up the network lxc.net.{} ({})",
-                    network.number, network.place
-                ))
-            })?;
+        let mut ends = Ends::new(network.number);
+        let made = one.connect(&mut host, &mut inside, &mut ends);
+        connected.ends.push(ends);
+        made.map_err(|error| {
+            error.wrap(format!(
+                "could not set up the network lxc.net.{} ({})",
+                network.number, network.place
+            ))
+        })?;
     }
     // The last scripts find what the first ones found, as with LXC.
-    let scripts = networks.iter().any(|n| n.down_script.is_some());
-    if !connected.given.is_empty() || scripts {
-        connected.namespace = Some(namespace);
+    if networks.iter().any(|n| n.down_script.is_some()) {
+        connected._namespace = Some(namespace);
     }
     Ok(connected)
 }
 
 impl Connected {
-    /// Takes back what the host gave, and removes what stands on its side. Goes on past failures,
-    /// which it returns as sentences.
-    fn disconnect(&self) -> Vec<String> {
-        let mut failures = Vec::new();
-        for port in &self.ports {
-            if let Err(error) = port.remove() {
-                failures.push(format!("remove the rules of {}: {error}", port.interface));
-            }
-        }
-        if self.veths.is_empty() && self.given.is_empty() {
-            return failures;
-        }
-        let mut host = match Netlink::here() {
-            Ok(host) => host,
-            Err(error) => return vec![format!("open a netlink socket: {error}")],
-        };
-        for name in &self.veths {
-            let removed = link::find(&mut host, name)
-                .and_then(|link| link.map_or(Ok(()), |link| link::delete(&mut host, link.index)));
-            if let Err(error) = removed {
-                failures.push(format!("remove the interface {name}: {error}"));
-            }
-        }
-        let Some(namespace) = &self.namespace else {
-            return failures;
-        };
-        for (inside, outside) in &self.given {
-            if let Err(error) = take_back(namespace, inside, outside) {
-                failures.push(format!("take back the interface {outside}: {error}"));
-            }
-        }
-        failures
+    /// Takes over what is connected beside this.
+    pub(crate) fn join(&mut self, other: Connected) {
+        self.ends.extend(other.ends);
     }
-}
 
-impl Drop for Connected {
-    fn drop(&mut self) {
-        for failure in self.disconnect() {
-            eprintln!("could not {failure}");
-        }
+    /// Takes a network from the process `pid`, which goes on running. One that it does not have is
+    /// fine.
+    ///
+    /// # Errors
+    /// Something of it is still there.
+    pub(crate) fn disconnect(&mut self, number: u32, pid: i32) -> Result<()> {
+        let Some(place) = self.ends.iter().position(|ends| ends.number == number) else {
+            return Ok(());
+        };
+        let namespace = namespace_of(pid)?;
+        let mut inside = Netlink::inside(namespace.as_fd())
+            .tried(|| "open a netlink socket in the container".to_owned())?;
+        self.ends.remove(place).remove(&mut inside)
     }
-}
-
-fn take_back(namespace: &OwnedFd, inside: &str, outside: &str) -> io::Result<()> {
-    let home = File::open("/proc/thread-self/ns/net")?;
-    let mut guest = Netlink::inside(namespace.as_fd())?;
-    let Some(link) = link::find(&mut guest, inside)? else {
-        return Ok(());
-    };
-    let back = Guest {
-        name: outside,
-        namespace: home.as_fd(),
-        address: None,
-        mtu: None,
-    };
-    link::give(&mut guest, link.index, &back)
 }
 
 /// Removes what a container has left whose monitor was killed; its processes are gone.
@@ -208,8 +163,7 @@ pub(crate) fn sweep(owner: Owner<'_>, networks: &[Network]) -> Result<()> {
         remove_if_ours(&mut host, &name, &owner.alias())?;
     }
     for network in networks.iter().filter(|n| n.kind == NetworkKind::Veth) {
-        let link = network.link.as_deref().unwrap_or_default();
-        if let Some(managed) = managed::of_link(owner.state, link)? {
+        if let Some(managed) = managed::of_network(owner.state, network)? {
             let port = managed::port_of(owner, network, &managed);
             let what = || format!("remove the rules of {}", port.interface);
             port.remove().tried(what)?;

@@ -9,10 +9,11 @@ use crate::config::{ConfigFile, NetworkAddress, today};
 use crate::containers::{Durability, replace_file};
 use crate::error::{Error, Result, Tried};
 use crate::idmap;
+use crate::name::ContainerName;
 use crate::new_container::NewContainer;
 
 /// Lines of a config.
-type Lines = Vec<(String, String)>;
+pub(super) type Lines = Vec<(String, String)>;
 
 /// The words for having no network.
 const NOTHING: [&str; 2] = ["none", "empty"];
@@ -33,30 +34,10 @@ impl Networks {
         // Until they stand in a config that others read.
         let _lock = self.lock()?;
         let mut used = Used::of(&self.directories().state)?;
-        for (number, network) in networks.iter().enumerate() {
-            let mut push = |key: &str, value: String| {
-                lines.push((format!("lxc.net.{number}.{key}"), value));
-            };
-            for (key, value) in kind_lines(network) {
-                push(key, value);
-            }
-            push("flags", "up".to_owned());
-            if !network.kind.is_managed() {
-                if network.kind != Kind::Phys && network.kind != Kind::Ipvlan {
-                    let mac = used.mac(rand::random::<u64>);
-                    push("hwaddr", mac_text(mac));
-                }
-                continue;
-            }
-            let own = self.address(new, network, &mut used)?;
-            push("hwaddr", mac_text(own.mac));
-            for (version, address, gateway) in own.lines(network) {
-                push(&format!("{version}.address"), address);
-                // What is isolated leads nowhere; the first network leads everywhere.
-                if network.kind == Kind::Nat && number == 0 {
-                    push(&format!("{version}.gateway"), gateway);
-                }
-            }
+        for (number, network) in (0..).zip(&networks) {
+            // What is isolated leads nowhere; the first network leads everywhere.
+            let leads = number == 0;
+            lines.extend(self.lines(new.name(), (number, leads), network, &mut used)?);
         }
         reserve(new, &lines)?;
         Ok(lines)
@@ -70,10 +51,7 @@ impl Networks {
         let mut changed = Vec::new();
         let mut held = None;
         for own in &settings.networks {
-            let Some(link) = own.link.as_deref() else {
-                continue;
-            };
-            let Some(network) = super::of_link(state, link)? else {
+            let Some(network) = super::of_network(state, own)? else {
                 continue;
             };
             if held.is_none() {
@@ -81,7 +59,7 @@ impl Networks {
             }
             let Some((_, used)) = &mut held else { continue };
             let number = own.number;
-            let fresh = self.address(new, &network, used)?;
+            let fresh = self.address(new.name(), &network, used)?;
             changed.push((format!("lxc.net.{number}.hwaddr"), mac_text(fresh.mac)));
             for (version, address, _) in fresh.lines(&network) {
                 changed.push((format!("lxc.net.{number}.{version}.address"), address));
@@ -94,6 +72,41 @@ impl Networks {
             reserve(new, &changed)?;
         }
         Ok(())
+    }
+
+    /// The lines that put the container of this name into a network, as its `number`; with a default
+    /// route if it `leads` out. The caller holds the lock.
+    pub(super) fn lines(
+        &self,
+        name: &ContainerName,
+        (number, leads): (u32, bool),
+        network: &Definition,
+        used: &mut Used,
+    ) -> Result<Lines> {
+        let mut lines = Lines::new();
+        let mut push = |key: &str, value: String| {
+            lines.push((format!("lxc.net.{number}.{key}"), value));
+        };
+        for (key, value) in kind_lines(network) {
+            push(key, value);
+        }
+        push("flags", "up".to_owned());
+        if !network.kind.is_managed() {
+            if network.kind != Kind::Phys && network.kind != Kind::Ipvlan {
+                let mac = used.mac(rand::random::<u64>);
+                push("hwaddr", mac_text(mac));
+            }
+            return Ok(lines);
+        }
+        let own = self.address(name, network, used)?;
+        push("hwaddr", mac_text(own.mac));
+        for (version, address, gateway) in own.lines(network) {
+            push(&format!("{version}.address"), address);
+            if network.kind == Kind::Nat && leads {
+                push(&format!("{version}.gateway"), gateway);
+            }
+        }
+        Ok(lines)
     }
 
     /// The networks of these names. None at all for the words that say so.
@@ -117,12 +130,12 @@ impl Networks {
             .collect()
     }
 
-    fn address(&self, new: &NewContainer, network: &Definition, used: &mut Used) -> Result<Own> {
+    fn address(&self, name: &ContainerName, network: &Definition, used: &mut Used) -> Result<Own> {
         let Some(gateway) = network.gateway_4() else {
             return Err(Error::internal("a network without its subnet"));
         };
         let state = &self.directories().state;
-        let place = idmap::hash(state, &format!("{}/{}", network.name, new.name()));
+        let place = idmap::hash(state, &format!("{}/{name}", network.name));
         let free = subnet::free_address(gateway, &used.addresses, place).ok_or_else(|| {
             let (address, bits) = gateway;
             Error::environment(format!(
@@ -181,13 +194,13 @@ impl Own {
 
 /// What is taken by the containers of a state directory, those in the making too.
 #[derive(Default)]
-struct Used {
+pub(super) struct Used {
     addresses: HashSet<Ipv4Addr>,
     macs: HashSet<[u8; 6]>,
 }
 
 impl Used {
-    fn of(state: &Path) -> Result<Used> {
+    pub(super) fn of(state: &Path) -> Result<Used> {
         let mut used = Used::default();
         let entries = std::fs::read_dir(state).tried(|| format!("list {}", state.display()))?;
         for entry in entries.flatten() {

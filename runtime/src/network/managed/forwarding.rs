@@ -2,10 +2,12 @@
 
 use std::net::TcpListener;
 
+use nix::fcntl::FlockArg;
+
 use super::forward::{FORWARD_KEY, Forward, Protocol, forwards_of};
 use super::members::port_of;
 use super::rules::{table_name, tables};
-use super::{Kind, Networks, Port};
+use super::{Networks, Port};
 use crate::container::{Container, must_be_root};
 use crate::error::{Error, Reason, Result, Tried};
 use crate::network::nft::Batch;
@@ -49,6 +51,7 @@ impl Networks {
     /// The port is taken, or the container is in no network from which it could be reached.
     pub fn forward(&self, container: &Container, forward: Forward) -> Result<()> {
         must_be_root("forward a port")?;
+        let _container = container.lock(FlockArg::LockExclusive)?;
         let Some(mut port) = self.port_behind_nat(container)? else {
             return Err(Error::user(format!(
                 "container \"{}\" is in no network of the kind nat with an address of its own",
@@ -94,6 +97,7 @@ impl Networks {
     /// [`Reason::NotFound`]: it does not.
     pub fn unforward(&self, container: &Container, host: u16, protocol: Protocol) -> Result<()> {
         must_be_root("stop forwarding a port")?;
+        let _container = container.lock(FlockArg::LockExclusive)?;
         let _lock = self.lock()?;
         let config = container.config()?;
         let all = forwards_of(&config)?;
@@ -128,15 +132,11 @@ impl Networks {
     }
 
     /// The container's port of the first network that is behind the host's address.
-    fn port_behind_nat(&self, container: &Container) -> Result<Option<Port>> {
+    pub(super) fn port_behind_nat(&self, container: &Container) -> Result<Option<Port>> {
         let state = &self.directories().state;
         for own in &container.settings()?.networks {
-            let Some(link) = own.link.as_deref() else {
-                continue;
-            };
-            if let Some(network) = super::of_link(state, link)?
-                && network.kind == Kind::Nat
-                && !own.addresses.is_empty()
+            if let Some(network) = super::of_network(state, own)?
+                && network.leads_to(own)
             {
                 return Ok(Some(port_of(container.owner(), own, &network)));
             }

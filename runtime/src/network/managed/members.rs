@@ -1,7 +1,7 @@
 //! Who is in a network: the containers whose configs say so.
 
 use super::port::Port;
-use super::{Definition, Networks, forwards_of, service};
+use super::{Definition, Kind, Networks, forwards_of, service};
 use crate::config::{Network, NetworkKind};
 use crate::container::Container;
 use crate::error::Result;
@@ -17,6 +17,18 @@ impl Networks {
             .collect();
         names.dedup();
         Ok(names)
+    }
+
+    /// The networks that a container is in, in the order of its config. One that is in none of ours
+    /// has none here.
+    pub fn of_container(&self, container: &Container) -> Result<Vec<Definition>> {
+        let all = self.list()?;
+        let settings = container.settings()?;
+        Ok(settings
+            .networks
+            .iter()
+            .filter_map(|own| all.iter().find(|network| is_in(own, network)).cloned())
+            .collect())
     }
 
     /// The containers in it, with the network of their config that it is. One whose config cannot
@@ -80,6 +92,13 @@ impl Networks {
     }
 }
 
+impl Definition {
+    /// Whether ports of the host can lead to a container by this network of its config.
+    pub(crate) fn leads_to(&self, own: &Network) -> bool {
+        self.kind == Kind::Nat && !own.addresses.is_empty()
+    }
+}
+
 /// What a network of a config is on the host.
 pub(crate) fn port_of(owner: Owner<'_>, own: &Network, network: &Definition) -> Port {
     let mac = hardware(owner, own);
@@ -99,7 +118,8 @@ pub(crate) fn hardware(owner: Owner<'_>, own: &Network) -> [u8; 6] {
     }
 }
 
-fn is_in(own: &Network, network: &Definition) -> bool {
+/// Whether a network of a config is this one.
+pub(super) fn is_in(own: &Network, network: &Definition) -> bool {
     let veth = own.kind == NetworkKind::Veth;
     veth == network.kind.has_bridge()
         && own.kind.is_interface()

@@ -5,6 +5,7 @@
 //! finds incomplete is put right. Addresses of containers are in their own configs, in LXC's words.
 
 mod allocate;
+mod attach;
 mod definition;
 mod foreign;
 mod forward;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
+pub use self::attach::{AttachOptions, Attached, Detached};
 pub use self::definition::Definition;
 pub(crate) use self::forward::forwards_of;
 pub use self::forward::{FORWARD_KEY, Forward, Protocol};
@@ -31,6 +33,7 @@ pub use self::kind::Kind;
 pub(crate) use self::members::{hardware, port_of};
 pub(crate) use self::port::Port;
 
+use crate::config::{Network, NetworkKind};
 use crate::container::must_be_root;
 use crate::containers::{Containers, Directories, lock_directory, write_file};
 use crate::error::{Error, Reason, Result, Tried};
@@ -290,6 +293,14 @@ impl Networks {
 /// The network of Sampan's own whose bridge is `link`, if it is one.
 pub(crate) fn of_link(state: &Path, link: &str) -> Result<Option<Definition>> {
     Ok(made_for(state, link)?.filter(|network| network.kind.is_managed()))
+}
+
+/// The network of Sampan's own that a network of a config is, if it is one.
+pub(crate) fn of_network(state: &Path, own: &Network) -> Result<Option<Definition>> {
+    match (own.kind, own.link.as_deref()) {
+        (NetworkKind::Veth, Some(link)) => of_link(state, link),
+        _ => Ok(None),
+    }
 }
 
 /// The network for which the bridge `link` is made when it is needed.
