@@ -7,14 +7,14 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use sampan_tests::{TestEnvironment, leaks, wait_until};
+use sampan_tests::{Choices, TestEnvironment, leaks, wait_until};
 
 const KILLS: usize = 200;
 const CLIENTS: usize = 4;
@@ -120,29 +120,9 @@ const RUNNING: [Operation; 4] = [
     },
 ];
 
-/// xorshift64: choices that a seed repeats.
-struct Choices(u64);
-
-impl Choices {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-
-    fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.below(all.len() as u64) as usize]
-    }
-}
-
 #[test]
 fn after_two_hundred_kills_the_state_told_is_true_nothing_leaks_and_the_next_command_works() {
-    let seed = match std::env::var("SAMPAN_FAULT_SEED") {
-        Ok(seed) => seed.parse().expect("a number"),
-        Err(_) => SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64,
-    };
-    eprintln!("SAMPAN_FAULT_SEED={seed}");
+    let seed = Choices::seed();
     let env = TestEnvironment::new();
     // The image that all share, and how long things take here.
     let begun = Instant::now();
@@ -154,7 +134,7 @@ fn after_two_hundred_kills_the_state_told_is_true_nothing_leaks_and_the_next_com
             let env = &env;
             // Also of this process, as cgroups are looked up by name.
             let name = format!("fault{}x{number}", std::process::id());
-            let choices = Choices((seed ^ (number as u64 + 1).wrapping_mul(0x9e37_79b9)).max(1));
+            let choices = Choices::new(seed, number as u64);
             scope.spawn(move || {
                 let mut subject = Subject {
                     env,
@@ -203,8 +183,7 @@ impl Subject<'_> {
         };
         let victim = *self.choices.of(operation.victims);
         let span = self.took.get(operation.name).unwrap_or(&self.whole);
-        let span = span.as_micros() as u64;
-        let moment = Duration::from_micros(self.choices.below(span.max(1)));
+        let moment = self.choices.moment(*span);
         self.history.push(format!(
             "{before}: {} with {victim:?} killed after {moment:?}",
             operation.name

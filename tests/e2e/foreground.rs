@@ -204,30 +204,3 @@ fn a_start_that_fails_in_the_foreground_says_why_and_leaves_nothing() {
     let ran = env.sampan(&["start", "-F", "broken", "broken"]).failed();
     assert!(ran.stderr.contains("only one"), "{}", ran.stderr);
 }
-
-/// The unit in docs/systemd.md is one that systemd understands.
-#[test]
-fn the_documented_unit_is_valid() {
-    let env = TestEnvironment::new();
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/systemd.md");
-    let page = fs::read_to_string(page).unwrap();
-    let unit = page
-        .split("```ini\n")
-        .nth(1)
-        .and_then(|rest| rest.split("```").next());
-    // systemd looks whether the program exists.
-    let binary = TestEnvironment::binary().display().to_string();
-    let unit = unit.unwrap().replace("/usr/bin/sampan", &binary);
-    let file = env.scratch().join("sampan@.service");
-    fs::write(&file, unit).unwrap();
-    let ran = Command::new("systemd-analyze")
-        .args(["verify", "--man=no"])
-        .arg(env.scratch().join("sampan@web.service"))
-        .output()
-        .unwrap();
-    let words = String::from_utf8_lossy(&ran.stderr).into_owned();
-    assert!(
-        ran.status.success() && !words.contains("sampan@"),
-        "{words}"
-    );
-}

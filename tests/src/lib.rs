@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod choices;
 mod clock;
 pub mod comparison;
 pub mod elf;
@@ -23,6 +24,7 @@ mod tree;
 mod watcher;
 mod world;
 
+pub use choices::Choices;
 pub use clock::Clock;
 pub use environment::TestEnvironment;
 pub use internet::Internet;

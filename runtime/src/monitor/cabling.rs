@@ -67,6 +67,21 @@ impl Monitor {
         })
     }
 
+    /// Removes what the host has of networks that its config has by now and the container never had:
+    /// of an attaching that was killed.
+    pub(super) fn forget_strangers(&self) {
+        let Ok(mut today) = self.container.settings() else {
+            return;
+        };
+        let own = &self.settings.networks;
+        today
+            .networks
+            .retain(|it| own.iter().all(|own| own.number != it.number));
+        if let Err(error) = network::sweep(self.container.owner(), &today.networks) {
+            eprintln!("{}", error.chain());
+        }
+    }
+
     fn as_asked(&mut self, work: impl FnOnce(&mut Monitor) -> Result<()>) -> Answer {
         if self.stopping {
             return refused("it is being stopped", "try again when it has stopped");

@@ -123,6 +123,7 @@ impl Monitor {
         self.hooks_after(HookKind::Stop, "stop");
         self.networks_down("stop");
         self.network = Connected::default();
+        self.forget_strangers();
         let removed = self.cgroup.remove();
         self.hooks_after(HookKind::PostStop, "stop");
         let run = self.container.run_directory().remove();

@@ -7,7 +7,7 @@ use nix::fcntl::FlockArg;
 use super::allocate::Used;
 use super::members::is_in;
 use super::{Definition, Networks, forwards_of, of_network};
-use crate::config::{ConfigFile, Namespace, Network, NetworkKind, Settings};
+use crate::config::{ConfigFile, Namespace, Network, NetworkKind, Settings, new_problems};
 use crate::container::{Container, State, must_be_root};
 use crate::editing::Replaced;
 use crate::error::{Error, Reason, Result};
@@ -77,13 +77,18 @@ impl Networks {
             let (after, mut attached) =
                 self.with_one_more(container, &before, &network, options)?;
             attached.running = running;
+            if let Some(problem) = new_problems(&before, &after).0.into_iter().next() {
+                return Err(problem.into());
+            }
+            // Before it is a member: else its port would be made here, for whoever fails to use it.
+            if !self.is_up(&network)? {
+                self.bring_up(&network)?;
+            }
             must_be_possible(container.put(&before, &after)?)?;
             attached
         };
-        let done = prepare(&attached).and_then(|()| {
-            self.ensure(&container.settings()?)?;
-            Ok(tell_monitor(container, attached.number, true)?)
-        });
+        let done =
+            prepare(&attached).and_then(|()| Ok(tell_monitor(container, attached.number, true)?));
         match done {
             Ok(running) => {
                 // It is in there, whoever finds it by its name.
