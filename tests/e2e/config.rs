@@ -112,9 +112,9 @@ fn what_cannot_be_obeyed_is_refused_with_its_line_and_nothing_changes() {
             "lxc.prlimit.nofile = many is not a limit of getrlimit(2)",
         ),
         (
-            "lxc.net.1.l2proxy",
+            "lxc.net.1.veth.n_rxqueues",
             "1",
-            "lxc.net.1.l2proxy = 1 is not supported",
+            "lxc.net.1.veth.n_rxqueues is not supported",
         ),
         // 1 is what happens anyway.
         (
@@ -219,13 +219,13 @@ fn a_handbook_config_is_understood_and_edited_in_its_own_words() {
 fn a_config_with_a_fault_can_still_be_changed_elsewhere() {
     let env = TestEnvironment::new();
     env.create_small_guest("web", &[]);
-    append(&env, "web", "lxc.network.l2proxy = 1\n");
+    append(&env, "web", "lxc.network.veth.n_rxqueues = 1\n");
     let ran = env
         .sampan(&["config", "set", "web", "lxc.uts.name", "x"])
         .ok();
     assert!(
         ran.stderr
-            .contains("lxc.net.0.l2proxy = 1 is not supported"),
+            .contains("lxc.net.0.veth.n_rxqueues is not supported"),
         "{}",
         ran.stderr
     );
@@ -233,7 +233,7 @@ fn a_config_with_a_fault_can_still_be_changed_elsewhere() {
     let ran = env.sampan(&["config", "show", "web"]).ok();
     assert!(ran.stderr.contains("warning: "), "{}", ran.stderr);
     env.sampan(&["start", "web"]).failed();
-    env.sampan(&["config", "set", "web", "lxc.net.0.l2proxy", "0"])
+    env.sampan(&["config", "unset", "web", "lxc.net.0.veth.n_rxqueues"])
         .ok();
     env.sampan(&["start", "web"]).ok();
 }

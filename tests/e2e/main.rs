@@ -39,6 +39,7 @@ mod nat;
 mod network;
 mod network_faults;
 mod network_keys;
+mod network_routed;
 mod network_vde;
 mod oracle;
 mod output;

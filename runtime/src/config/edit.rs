@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_problem_that_was_there_before_is_not_new() {
-        let before = file("lxc.rootfs.path = /r\nlxc.net.0.l2proxy = 1\n");
+        let before = file("lxc.rootfs.path = /r\nlxc.net.0.veth.n_rxqueues = 1\n");
         let mut after = before.clone();
         after.push("lxc.uts.nam", "a");
         let (new, old) = new_problems(&before, &after);

@@ -31,7 +31,7 @@ pub use mount_options::{Create, MountIds, MountOptions, Propagation, Propagation
 pub use mounts::{MountEntry, ProcMount, SysMount, read_fstab};
 pub use networks::{
     Gateway, HardwareAddress, IpvlanMode, MacvlanMode, Network, NetworkAddress, NetworkKind,
-    PortVlan, Script,
+    PortVlan, Script, VethMode,
 };
 pub use settings::{IdMapping, Settings, problems};
 pub use values::{Capabilities, CgroupSetting, ResourceLimit};

@@ -27,8 +27,14 @@ pub struct Network {
     pub gateway_4: Option<Gateway>,
     /// `ipv6.gateway`.
     pub gateway_6: Option<Gateway>,
+    /// `l2proxy`: the link answers for its addresses.
+    pub proxied: bool,
     /// `veth.pair`: the host's end.
     pub pair: Option<String>,
+    /// `veth.mode`.
+    pub veth: VethMode,
+    /// `veth.ipv4.route` and `veth.ipv6.route`: networks that the host reaches by it.
+    pub routes: Vec<NetworkAddress>,
     /// `macvlan.mode`.
     pub macvlan: MacvlanMode,
     /// `ipvlan.mode`.
@@ -98,6 +104,16 @@ pub enum PortVlan {
     Id(u16),
 }
 
+/// `lxc.net.N.veth.mode`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum VethMode {
+    /// The host's end is a port of the bridge that `link` names, if it names one.
+    #[default]
+    Bridge,
+    /// The host routes the container's addresses to it.
+    Router,
+}
+
 /// `lxc.net.N.macvlan.mode`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the words of lxc.container.conf(5)")]
@@ -161,7 +177,10 @@ impl Network {
             addresses: Vec::new(),
             gateway_4: None,
             gateway_6: None,
+            proxied: false,
             pair: None,
+            veth: VethMode::default(),
+            routes: Vec::new(),
             macvlan: MacvlanMode::default(),
             ipvlan: IpvlanMode::default(),
             vlan: None,

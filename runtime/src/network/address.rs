@@ -130,11 +130,21 @@ pub(crate) fn routes(netlink: &mut Netlink) -> io::Result<Vec<(IpAddr, u8)>> {
 
 /// A route to one address, straight out of an interface.
 pub(crate) fn add_host_route(netlink: &mut Netlink, index: u32, to: IpAddr) -> io::Result<()> {
-    let bits = if to.is_ipv4() { 32 } else { 128 };
-    let mut message = route(family(to), index, RouteScope::Link);
-    message.header.destination_prefix_length = bits;
-    message.attributes.push(RouteAttribute::Destination(of(to)));
-    netlink.create(RouteNetlinkMessage::NewRoute(message))
+    add_route(netlink, index, to, host_bits(to))
+}
+
+/// A route to a network, straight out of an interface.
+pub(crate) fn add_route(netlink: &mut Netlink, index: u32, to: IpAddr, bits: u8) -> io::Result<()> {
+    netlink.create(RouteNetlinkMessage::NewRoute(straight(index, to, bits)))
+}
+
+/// Removes a route to one address. One that is not there is fine.
+pub(crate) fn delete_host_route(netlink: &mut Netlink, index: u32, to: IpAddr) -> io::Result<()> {
+    let message = straight(index, to, host_bits(to));
+    match netlink.change(RouteNetlinkMessage::DelRoute(message)) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        other => other,
+    }
 }
 
 /// The default route through a gateway.
@@ -154,6 +164,17 @@ pub(crate) fn add_default_device(netlink: &mut Netlink, index: u32, v6: bool) ->
     };
     let message = route(family, index, RouteScope::Link);
     netlink.create(RouteNetlinkMessage::NewRoute(message))
+}
+
+fn straight(index: u32, to: IpAddr, bits: u8) -> RouteMessage {
+    let mut message = route(family(to), index, RouteScope::Link);
+    message.header.destination_prefix_length = bits;
+    message.attributes.push(RouteAttribute::Destination(of(to)));
+    message
+}
+
+fn host_bits(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
 }
 
 fn route(family: AddressFamily, index: u32, scope: RouteScope) -> RouteMessage {

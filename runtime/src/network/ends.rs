@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::link::{self, Guest};
 use super::managed::Port;
 use super::netlink::Netlink;
+use super::proxy::Proxy;
 use crate::error::{Error, Result, Tried};
 
 /// Its ends. They go when this is dropped, since then its container has ended.
@@ -18,6 +19,8 @@ pub(super) struct Ends {
     pub(super) port: Option<Port>,
     /// The host's end of a veth.
     pub(super) veth: Option<String>,
+    /// A link of the host's that answers for its addresses.
+    pub(super) proxy: Option<Proxy>,
     /// What the host has given away.
     pub(super) given: Option<Given>,
     /// The index of its interface in the container.
@@ -41,6 +44,7 @@ impl Ends {
             number,
             port: None,
             veth: None,
+            proxy: None,
             given: None,
             inside: None,
         }
@@ -73,6 +77,12 @@ impl Ends {
             && let Err(error) = remove_link(&name)
         {
             failures.push(format!("remove the interface {name}: {error}"));
+        }
+        if let Some(proxy) = self.proxy.take() {
+            let host = Netlink::here().tried(|| "open a netlink socket".to_owned());
+            if let Err(error) = host.and_then(|mut host| proxy.remove(&mut host)) {
+                failures.push(format!("tidy up: {}", error.chain()));
+            }
         }
         if let Some(given) = self.given.take()
             && let Err(error) = given.take_back()

@@ -11,8 +11,9 @@ use super::ends::{Ends, Given};
 use super::link::{self, Above, Guest, Veth};
 use super::managed::{self, Definition, Forward};
 use super::netlink::Netlink;
-use super::{Owner, address, bridge_vlan, remove_if_ours};
-use crate::config::{Gateway, IpvlanMode, MacvlanMode, Network, NetworkKind};
+use super::proxy::Proxy;
+use super::{Owner, address, bridge_vlan, remove_if_ours, routed};
+use crate::config::{Gateway, IpvlanMode, MacvlanMode, Network, NetworkKind, VethMode};
 use crate::error::{Error, Result, Tried};
 
 /// One network in the making.
@@ -50,10 +51,13 @@ impl One<'_> {
             mtu: network.mtu,
         };
         let name = guest.name;
+        if let Some(proxy) = Proxy::of(network)? {
+            ends.proxy.insert(proxy).make(host)?;
+        }
         match (network.kind, &below) {
-            (NetworkKind::Veth, bridge) => {
+            (NetworkKind::Veth, link) => {
                 self.port(ends)?;
-                self.veth(host, bridge.as_ref(), guest, ends)?;
+                self.veth(host, link.as_ref(), guest, ends)?;
             }
             (NetworkKind::Macvlan, Some(link)) => {
                 let kind = Above::Macvlan(match network.macvlan {
@@ -129,7 +133,8 @@ impl One<'_> {
 
     fn link(&self, host: &mut Netlink, name: &str) -> Result<link::Link> {
         let found = link::find(host, name).tried(|| format!("look for the interface {name}"))?;
-        let bridge = self.network.kind == NetworkKind::Veth;
+        let bridge =
+            self.network.kind == NetworkKind::Veth && self.network.veth == VethMode::Bridge;
         let kind = if bridge { "bridge" } else { "interface" };
         match found {
             Some(link) if bridge && link.kind != "bridge" => Err(Error::user(format!(
@@ -148,11 +153,12 @@ impl One<'_> {
     fn veth(
         &self,
         host: &mut Netlink,
-        bridge: Option<&link::Link>,
+        link: Option<&link::Link>,
         mut guest: Guest<'_>,
         ends: &mut Ends,
     ) -> Result<()> {
-        guest.mtu = guest.mtu.or(bridge.map(|bridge| bridge.mtu));
+        guest.mtu = guest.mtu.or(link.map(|link| link.mtu));
+        let bridge = link.filter(|_| self.network.veth == VethMode::Bridge);
         let number = self.network.number;
         let name = self.owner.veth(self.network);
         let alias = self.owner.alias();
@@ -182,6 +188,12 @@ impl One<'_> {
             false => error,
         })?;
         ends.veth = Some(name.clone());
+        if self.network.veth == VethMode::Router || !self.network.routes.is_empty() {
+            let what = || format!("find the interface {name}");
+            let found = link::find(host, &name).tried(what)?;
+            let index = found.ok_or(Errno::ENODEV).tried(what)?.index;
+            routed::set_up(host, (&name, index), self.network)?;
+        }
         bridge_vlan::set_up(host, &name, self.network)
     }
 

@@ -12,9 +12,13 @@ mod ends;
 mod interface;
 pub(crate) mod link;
 pub(crate) mod managed;
+mod neighbour;
 pub(crate) mod netlink;
 mod nft;
+mod proxy;
+mod routed;
 pub mod service;
+mod sysctl;
 pub mod uplink;
 
 use std::fs::File;
@@ -25,6 +29,7 @@ use self::ends::Ends;
 use self::interface::One;
 use self::managed::Forward;
 use self::netlink::Netlink;
+use self::proxy::Proxy;
 use crate::config::{Network, NetworkKind};
 use crate::error::{Result, Tried};
 use crate::idmap;
@@ -155,10 +160,14 @@ impl Connected {
 pub(crate) fn sweep(owner: Owner<'_>, networks: &[Network]) -> Result<()> {
     let veths = networks.iter().filter(|n| n.kind == NetworkKind::Veth);
     let names: Vec<String> = veths.map(|network| owner.veth(network)).collect();
-    if names.is_empty() {
+    let proxies: Vec<Proxy> = networks.iter().filter_map(Proxy::left_by).collect();
+    if names.is_empty() && proxies.is_empty() {
         return Ok(());
     }
     let mut host = Netlink::here().tried(|| "open a netlink socket".to_owned())?;
+    for proxy in proxies {
+        proxy.remove(&mut host)?;
+    }
     for name in names {
         remove_if_ours(&mut host, &name, &owner.alias())?;
     }

@@ -121,6 +121,8 @@ impl World {
         let console = self.console(peer, 0);
         let _ = fs::remove_file(&console);
         let logs = console.parent().expect("it has one");
+        // The first start makes it otherwise.
+        fs::create_dir_all(logs).expect("a directory");
         let changes = Inotify::init(InitFlags::IN_NONBLOCK).expect("inotify");
         let events = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MODIFY;
         changes.add_watch(logs, events).expect("a watch");

@@ -5,7 +5,7 @@ use super::value::{number, text};
 use crate::config::effective::Assignment;
 use crate::config::networks::{
     Gateway, HardwareAddress, IpvlanMode, MacvlanMode, Network, NetworkAddress, NetworkKind,
-    PortVlan, Script,
+    PortVlan, Script, VethMode,
 };
 use crate::config::settings::Draft;
 
@@ -104,13 +104,16 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "lxc.net.N.l2proxy",
         "0 or 1",
-        "answers for the guest's addresses",
-        |_, line| match line.value.as_str() {
-            "0" | "" => Ok(()),
-            _ => Err(line.wrong("is not supported")),
+        "1: the link answers for the guest's addresses (proxy ARP and NDP), which takes net.ipv4.conf.LINK.forwarding and net.ipv6.conf.LINK.forwarding and proxy_ndp to be 1; of an ipvlan, the mode l3s",
+        |draft, line| {
+            network(draft, line)?.proxied = match line.value.as_str() {
+                "0" | "" => false,
+                "1" => true,
+                _ => return Err(line.wrong("is neither 0 nor 1")),
+            };
+            Ok(())
         },
-    )
-    .refused_but(&["0"]),
+    ),
     Key::new(
         "lxc.net.N.ipv4.address",
         "ADDRESS[/BITS] [BROADCAST]",
@@ -173,12 +176,30 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "lxc.net.N.veth.mode",
         "bridge or router",
-        "how the host's end is connected; only as the port of a bridge",
-        |_, line| match line.value.as_str() {
-            "bridge" | "" => Ok(()),
-            _ => Err(line.wrong("is not supported; only \"bridge\" is")),
+        "the host's end is a port of the bridge `link`; or the host routes the guest's addresses to it, and answers there for its gateways",
+        |draft, line| {
+            network(draft, line)?.veth = match line.value.as_str() {
+                "bridge" | "" => VethMode::Bridge,
+                "router" => VethMode::Router,
+                _ => return Err(line.wrong("is neither bridge nor router")),
+            };
+            Ok(())
         },
     ),
+    Key::new(
+        "lxc.net.N.veth.ipv4.route",
+        "NETWORK/BITS",
+        "a network that the host reaches by its end",
+        |draft, line| route(draft, line, false),
+    )
+    .list(),
+    Key::new(
+        "lxc.net.N.veth.ipv6.route",
+        "NETWORK/BITS",
+        "the same of IPv6",
+        |draft, line| route(draft, line, true),
+    )
+    .list(),
     Key::new(
         "lxc.net.N.veth.vlan.id",
         "NUMBER or none",
@@ -211,11 +232,7 @@ pub(super) const KEYS: &[Key] = &[
         },
     )
     .list(),
-    unsupported(
-        "lxc.net.N.veth.*",
-        "(as LXC)",
-        "routes and queues of a veth",
-    ),
+    unsupported("lxc.net.N.veth.*", "(as LXC)", "queues of a veth"),
     Key::new(
         "lxc.net.N.vlan.id",
         "NUMBER",
@@ -322,6 +339,20 @@ fn address(draft: &mut Draft, line: &Assignment, v6: bool) -> Result<(), String>
         .filter(|address| address.address.is_ipv6() == v6)
         .ok_or_else(|| line.wrong("is not an address with the number of its network's bits"))?;
     addresses.push(address);
+    Ok(())
+}
+
+fn route(draft: &mut Draft, line: &Assignment, v6: bool) -> Result<(), String> {
+    let routes = &mut network(draft, line)?.routes;
+    if line.value.is_empty() {
+        routes.retain(|route| route.address.is_ipv6() != v6);
+        return Ok(());
+    }
+    let route = NetworkAddress::parse(&line.value)
+        .filter(|route| route.address.is_ipv6() == v6 && route.said_broadcast.is_none())
+        .filter(|_| line.value.contains('/'))
+        .ok_or_else(|| line.wrong("is not a network with the number of its bits"))?;
+    routes.push(route);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use super::port::Port;
 use super::{Definition, Kind, Networks, forwards_of, service};
-use crate::config::{Network, NetworkKind};
+use crate::config::{Network, NetworkKind, VethMode};
 use crate::container::Container;
 use crate::error::Result;
 use crate::network::Owner;
@@ -120,7 +120,7 @@ pub(crate) fn hardware(owner: Owner<'_>, own: &Network) -> [u8; 6] {
 
 /// Whether a network of a config is this one.
 pub(super) fn is_in(own: &Network, network: &Definition) -> bool {
-    let veth = own.kind == NetworkKind::Veth;
+    let veth = own.kind == NetworkKind::Veth && own.veth == VethMode::Bridge;
     veth == network.kind.has_bridge()
         && own.kind.is_interface()
         && own.link.as_deref() == Some(&network.link)

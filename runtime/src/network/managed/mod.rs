@@ -33,7 +33,7 @@ pub use self::kind::Kind;
 pub(crate) use self::members::{hardware, port_of};
 pub(crate) use self::port::Port;
 
-use crate::config::{Network, NetworkKind};
+use crate::config::{Network, NetworkKind, VethMode};
 use crate::container::must_be_root;
 use crate::containers::{Containers, Directories, lock_directory, write_file};
 use crate::error::{Error, Reason, Result, Tried};
@@ -298,7 +298,7 @@ pub(crate) fn of_link(state: &Path, link: &str) -> Result<Option<Definition>> {
 /// The network of Sampan's own that a network of a config is, if it is one.
 pub(crate) fn of_network(state: &Path, own: &Network) -> Result<Option<Definition>> {
     match (own.kind, own.link.as_deref()) {
-        (NetworkKind::Veth, Some(link)) => of_link(state, link),
+        (NetworkKind::Veth, Some(link)) if own.veth == VethMode::Bridge => of_link(state, link),
         _ => Ok(None),
     }
 }

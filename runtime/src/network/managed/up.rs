@@ -9,7 +9,7 @@ use crate::container::must_be_root;
 use crate::error::{Error, Result, Tried};
 use crate::network::netlink::Netlink;
 use crate::network::nft::{self, Batch};
-use crate::network::{address, link};
+use crate::network::{address, link, sysctl};
 
 impl Networks {
     /// Brings a network up, also one of which something is missing.
@@ -153,7 +153,7 @@ impl Networks {
         }
         // Before it is up: else it might listen to whoever calls himself a router.
         if network.ipv6.is_some() {
-            write_setting(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
+            sysctl::write(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
         }
         let wanted: Vec<_> = network.gateways().collect();
         let there = address::of_link(&mut netlink, bridge.index).tried(what)?;
@@ -260,9 +260,9 @@ fn kernel_settings(network: &Definition) -> Result<()> {
     }
     let bridge = &network.link;
     // So that the host's own 127.0.0.1 can lead to a container; the filter closes the other way.
-    write_setting(&format!("ipv4/conf/{bridge}/route_localnet"), "1")?;
-    write_setting("ipv4/ip_forward", "1")?;
-    if network.ipv6.is_none() || read_setting("ipv6/conf/all/forwarding")? == "1" {
+    sysctl::write(&format!("ipv4/conf/{bridge}/route_localnet"), "1")?;
+    sysctl::write("ipv4/ip_forward", "1")?;
+    if network.ipv6.is_none() || sysctl::read("ipv6/conf/all/forwarding")? == "1" {
         return Ok(());
     }
     // A host that passes packets on does not listen to routers any more, unless it is told to go on:
@@ -274,23 +274,9 @@ fn kernel_settings(network: &Definition) -> Result<()> {
         };
         let key = format!("ipv6/conf/{interface}/accept_ra");
         // It may vanish at any time.
-        if interface != "all" && read_setting(&key).is_ok_and(|value| value == "1") {
-            let _ = write_setting(&key, "2");
+        if interface != "all" && sysctl::read(&key).is_ok_and(|value| value == "1") {
+            let _ = sysctl::write(&key, "2");
         }
     }
-    write_setting("ipv6/conf/all/forwarding", "1")
-}
-
-fn read_setting(key: &str) -> Result<String> {
-    let path = format!("/proc/sys/net/{key}");
-    let text = fs::read_to_string(&path).tried(|| format!("read {path}"))?;
-    Ok(text.trim().to_owned())
-}
-
-fn write_setting(key: &str, value: &str) -> Result<()> {
-    if read_setting(key)? == value {
-        return Ok(());
-    }
-    let path = format!("/proc/sys/net/{key}");
-    fs::write(&path, value).tried(|| format!("write {value} to {path}"))
+    sysctl::write("ipv6/conf/all/forwarding", "1")
 }

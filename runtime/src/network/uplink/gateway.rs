@@ -4,12 +4,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::time::{Duration, Instant};
 
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
-};
-use nix::errno::Errno;
+use netlink_packet_route::neighbour::NeighbourState;
 
+use super::super::neighbour;
 use super::super::netlink::{Neighbours, Netlink};
 
 /// The discard port (RFC 863): whatever comes back, it is the way there that counts.
@@ -30,7 +27,7 @@ pub(super) fn answers(
         return false;
     };
     // What is known from before proves nothing.
-    let _ = forget(netlink, index, gateway);
+    let _ = neighbour::forget(netlink, index, gateway);
     let mut ask_at = Instant::now();
     loop {
         if Instant::now() >= ask_at {
@@ -38,7 +35,7 @@ pub(super) fn answers(
             let _ = ask(index, gateway);
             ask_at = Instant::now() + AGAIN;
         }
-        match state(netlink, index, gateway) {
+        match neighbour::state(netlink, index, gateway) {
             Ok(Some(
                 NeighbourState::Reachable
                 | NeighbourState::Stale
@@ -63,41 +60,4 @@ fn ask(index: u32, gateway: IpAddr) -> io::Result<()> {
         }
     };
     UdpSocket::bind(own)?.send_to(&[], to).map(drop)
-}
-
-fn state(netlink: &mut Netlink, index: u32, gateway: IpAddr) -> io::Result<Option<NeighbourState>> {
-    let answers = netlink.dump(RouteNetlinkMessage::GetNeighbour(
-        NeighbourMessage::default(),
-    ))?;
-    Ok(answers.into_iter().find_map(|answer| match answer {
-        RouteNetlinkMessage::NewNeighbour(message)
-            if message.header.ifindex == index
-                && message
-                    .attributes
-                    .contains(&NeighbourAttribute::Destination(address(gateway))) =>
-        {
-            Some(message.header.state)
-        }
-        _ => None,
-    }))
-}
-
-fn forget(netlink: &mut Netlink, index: u32, gateway: IpAddr) -> io::Result<()> {
-    let mut message = NeighbourMessage::default();
-    message.header.ifindex = index;
-    message.header.family = super::super::address::family(gateway);
-    message
-        .attributes
-        .push(NeighbourAttribute::Destination(address(gateway)));
-    match netlink.change(RouteNetlinkMessage::DelNeighbour(message)) {
-        Err(e) if e.raw_os_error() == Some(Errno::ENOENT as i32) => Ok(()),
-        other => other,
-    }
-}
-
-fn address(gateway: IpAddr) -> NeighbourAddress {
-    match gateway {
-        IpAddr::V4(address) => NeighbourAddress::Inet(address),
-        IpAddr::V6(address) => NeighbourAddress::Inet6(address),
-    }
 }
