@@ -66,7 +66,7 @@ pub use monitor::policy::RestartPolicy;
 pub use name::ContainerName;
 pub use network::managed::{
     AttachOptions, Attached, DEFAULT as DEFAULT_NETWORK, Definition as NetworkDefinition, Detached,
-    Forward, Forwarded, Kind as NetworkKind, NetworkInfo, Networks, Protocol,
+    Firewall, Forward, Forwarded, Kind as NetworkKind, NetworkInfo, Networks, Protocol,
 };
 pub use network::service;
 pub use network::uplink::{Form, Uplink};

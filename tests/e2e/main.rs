@@ -20,6 +20,7 @@ mod doctor;
 mod exact;
 mod exhausted;
 mod faults;
+mod firewalls;
 mod foreground;
 mod foreign;
 mod forward;

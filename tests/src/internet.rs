@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    process::Command,
     time::Duration,
 };
 
@@ -13,7 +14,10 @@ use nix::{
 };
 use serde_json::Value;
 
-use crate::{Background, HostNetwork, Ran, TestEnvironment, network::in_network_of};
+use crate::{
+    Background, HostNetwork, Ran, TestEnvironment,
+    network::{in_network_of, through_nsenter},
+};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -26,6 +30,8 @@ pub struct Internet {
     pub host: HostNetwork,
     /// What is behind it.
     pub peer: HostNetwork,
+    /// A process whose root file system is the host's, if it has another one than the tests.
+    pub(crate) inside: Option<u32>,
 }
 
 /// The internet's addresses.
@@ -47,7 +53,18 @@ impl Internet {
             env: TestEnvironment::new(),
             host,
             peer,
+            inside: None,
         }
+    }
+
+    /// The same command, run on the host.
+    pub fn enter(&self, command: &Command) -> Command {
+        let Some(pid) = self.inside else {
+            return self.host.enter(command);
+        };
+        // The network first: its name is in the tests' own file system.
+        let namespace = format!("--mount=/proc/{pid}/ns/mnt");
+        self.host.enter(&through_nsenter(&namespace, command))
     }
 
     /// Runs `sampan` on the host.
@@ -59,7 +76,7 @@ impl Internet {
     /// Starts it there and goes on.
     #[track_caller]
     pub fn background(&self, arguments: &[&str]) -> Background {
-        Background::start(self.host.enter(&self.env.command(arguments)), b"")
+        Background::start(self.enter(&self.env.command(arguments)), b"")
     }
 
     /// A small guest in these networks, not started.
@@ -172,7 +189,7 @@ impl Guest<'_> {
     /// What ip(8) of the host does inside.
     #[track_caller]
     pub fn ip(&self, words: &str) -> String {
-        let mut command = std::process::Command::new("nsenter");
+        let mut command = Command::new("nsenter");
         command.arg(format!("--net=/proc/{}/ns/net", self.pid));
         command.arg("ip").args(words.split(' '));
         Background::start(command, b"").wait().ok().stdout

@@ -5,6 +5,7 @@
 mod choices;
 mod clock;
 pub mod comparison;
+mod debian_host;
 pub mod elf;
 mod environment;
 mod guest;
@@ -26,6 +27,7 @@ mod world;
 
 pub use choices::Choices;
 pub use clock::Clock;
+pub use debian_host::DebianHost;
 pub use environment::TestEnvironment;
 pub use internet::Internet;
 pub use lxc::Lxc;

@@ -145,10 +145,15 @@ impl Drop for HostNetwork {
 
 /// The same command, run in the network namespace of this path.
 pub(crate) fn enter(namespace: &str, command: &Command) -> Command {
+    through_nsenter(&format!("--net={namespace}"), command)
+}
+
+/// The same command by nsenter(1) with this option.
+pub(crate) fn through_nsenter(option: &str, command: &Command) -> Command {
     // By its path: the command may have another PATH.
     let mut entered = Command::new("/usr/bin/nsenter");
     entered
-        .arg(format!("--net={namespace}"))
+        .arg(option)
         .arg("--")
         .arg(command.get_program())
         .args(command.get_args());

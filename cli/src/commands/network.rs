@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use sampan_runtime::{AttachOptions, Form, NetworkDefinition, NetworkInfo, NetworkKind, Uplink};
+use sampan_runtime::{
+    AttachOptions, Firewall, Form, NetworkDefinition, NetworkInfo, NetworkKind, Uplink,
+};
 
 use crate::{
     context::Context,
@@ -130,9 +132,13 @@ pub fn run(context: &Context, command: &Command) -> Outcome<ExitCode> {
         Command::Up(args) => {
             context.need_root("bringing a network up")?;
             let names = args.names(context)?;
-            each(context, &names, "brought up the network", |name| {
+            let code = each(context, &names, "brought up the network", |name| {
                 Ok(context.networks().up(name)?)
-            })
+            })?;
+            for name in &names {
+                tell_of_firewalls(context, name);
+            }
+            Ok(code)
         }
         Command::Down(args) => {
             context.need_root("taking a network down")?;
@@ -178,6 +184,22 @@ fn each(
         }
     }
     Ok(code)
+}
+
+/// What others have in the way, and what was done about it. One that did not come up has said why.
+fn tell_of_firewalls(context: &Context, name: &str) {
+    let networks = context.networks();
+    let info = networks
+        .open(name)
+        .and_then(|network| networks.info(&network));
+    for Firewall { name, open, how } in info.map_or(Vec::new(), |info| info.firewalls) {
+        match open {
+            true => context
+                .console
+                .say(&format!("{name} lets it through: {how}")),
+            false => eprintln!("warning: {name} may not let it through\nhint: {how}"),
+        }
+    }
 }
 
 fn create(context: &Context, args: &CreateArgs) -> Outcome {
@@ -342,6 +364,19 @@ fn show(context: &Context, name: &str) -> Outcome {
             ("dns", own(network.dns)),
             ("dhcp", own(network.dhcp)),
             ("host-access", own(network.host_access)),
+            (
+                "firewalls",
+                (!network.firewalls.is_empty()).then(|| {
+                    let words = network
+                        .firewalls
+                        .iter()
+                        .map(|Firewall { name, open, how }| {
+                            let open = if *open { "open" } else { "closed" };
+                            format!("{name} {open}: {how}")
+                        });
+                    words.collect::<Vec<_>>().join("; ")
+                }),
+            ),
             (
                 "containers",
                 (!network.containers.is_empty()).then(|| network.containers.join(" ")),

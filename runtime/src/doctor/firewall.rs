@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::network::{bridges_used, has_interface};
 use super::nf_tables::{Chain, chains};
 use super::{Finding, Host};
+use crate::network::managed::Firewall;
 
 const NAME: &str = "network.firewall";
 
@@ -27,8 +28,31 @@ pub(super) fn check(host: &Host<'_>) -> Vec<Finding> {
             "rules of the old iptables are in force, which nf_tables does not show: see iptables-legacy -S FORWARD",
         ));
     }
+    findings.extend(own_networks(host));
     if findings.is_empty() {
         findings.push(Finding::ok(NAME, "no chain drops what is forwarded"));
+    }
+    findings
+}
+
+/// What others have in the way of networks that are up, and what was done about it.
+fn own_networks(host: &Host<'_>) -> Vec<Finding> {
+    let networks = host.subject.containers.networks();
+    let mut findings = Vec::new();
+    // One that cannot be understood is told of by whoever uses it.
+    for network in networks.list().unwrap_or_default() {
+        let info = networks.info(&network);
+        for Firewall { name, open, how } in info.map_or(Vec::new(), |info| info.firewalls) {
+            let network = &network.name;
+            findings.push(match open {
+                true => Finding::ok(NAME, format!("{name} lets {network} through: {how}")),
+                false => Finding::warning(
+                    NAME,
+                    format!("{name} may keep the containers of {network} from reaching anything"),
+                    how,
+                ),
+            });
+        }
     }
     findings
 }

@@ -7,6 +7,7 @@
 mod allocate;
 mod attach;
 mod definition;
+mod firewalld;
 mod foreign;
 mod forward;
 mod forwarding;
@@ -26,6 +27,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 pub use self::attach::{AttachOptions, Attached, Detached};
 pub use self::definition::Definition;
+pub use self::foreign::Firewall;
 pub(crate) use self::forward::forwards_of;
 pub use self::forward::{FORWARD_KEY, Forward, Protocol};
 pub use self::forwarding::Forwarded;
@@ -34,7 +36,7 @@ pub(crate) use self::members::{hardware, port_of};
 pub(crate) use self::port::Port;
 
 use crate::config::{Network, NetworkKind, VethMode};
-use crate::container::must_be_root;
+use crate::container::{is_root, must_be_root};
 use crate::containers::{Containers, Directories, lock_directory, write_file};
 use crate::error::{Error, Reason, Result, Tried};
 use crate::idmap;
@@ -77,6 +79,8 @@ pub struct NetworkInfo {
     pub dhcp: bool,
     /// Whether its containers reach the host's services.
     pub host_access: bool,
+    /// The packet filters of others that its packets pass too, while it is up.
+    pub firewalls: Vec<Firewall>,
     /// The containers in it.
     pub containers: Vec<String>,
 }
@@ -142,10 +146,18 @@ impl Networks {
     /// Everything there is to know about one.
     pub fn info(&self, network: &Definition) -> Result<NetworkInfo> {
         let address = |a: crate::config::NetworkAddress| format!("{}/{}", a.address, a.bits);
+        let up = self.is_up(network)?;
+        let filtered = network.kind.is_managed() && is_root() && self.has_bridge(network)?;
+        let firewalls = match filtered {
+            true => foreign::found(&network.name, &network.link)
+                .tried(|| "look for other packet filters".to_owned())?,
+            false => Vec::new(),
+        };
         Ok(NetworkInfo {
             name: network.name.clone(),
             kind: network.kind,
-            up: self.is_up(network)?,
+            up,
+            firewalls,
             link: network.link.clone(),
             uplink: network.uplink.clone(),
             ipv4: network.ipv4.map(address),

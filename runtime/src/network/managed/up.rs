@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 
-use super::{Definition, Networks, foreign, rules, service};
+use super::{Definition, Networks, firewalld, foreign, rules, service};
 use crate::config::{NetworkKind, Settings};
 use crate::container::must_be_root;
 use crate::error::{Error, Result, Tried};
@@ -63,6 +63,14 @@ impl Networks {
         Ok(())
     }
 
+    /// Whether its bridge is there.
+    pub(super) fn has_bridge(&self, network: &Definition) -> Result<bool> {
+        let what = || format!("look at the network {}", network.name);
+        let mut netlink = Netlink::here().tried(what)?;
+        let found = link::find(&mut netlink, &network.link).tried(what)?;
+        Ok(found.is_some_and(|link| link.alias == Some(self.alias(network))))
+    }
+
     /// Whether nothing of it is missing.
     pub(super) fn is_up(&self, network: &Definition) -> Result<bool> {
         let what = || format!("look at the network {}", network.name);
@@ -84,7 +92,7 @@ impl Networks {
                 return Ok(false);
             }
         }
-        if foreign::are_missing(&network.name).tried(what)? {
+        if foreign::are_missing(&network.name, &network.link).tried(what)? {
             return Ok(false);
         }
         let served = network.dns || network.dhcp;
@@ -112,6 +120,10 @@ impl Networks {
         self.make_bridge(network).map_err(failed)?;
         self.make_rules(network).map_err(failed)?;
         kernel_settings(network).map_err(failed)?;
+        if firewalld::lacks(&network.link).tried(|| "look for firewalld".to_owned())? {
+            // Without it the network is up, if of little use: `network up`, `show` and the doctor say so.
+            let _ = firewalld::open(&network.link);
+        }
         self.serve(network).map_err(failed)
     }
 
@@ -236,8 +248,9 @@ impl Networks {
         let filtered = foreign::close(&mut batch, &network.name)
             .and_then(|()| batch.commit())
             .tried(what);
+        let untold = firewalld::close(&network.link);
         let removed = self.remove_bridge(network);
-        stopped.and(filtered).and(removed)
+        stopped.and(filtered).and(untold).and(removed)
     }
 
     fn remove_bridge(&self, network: &Definition) -> Result<()> {

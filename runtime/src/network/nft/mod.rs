@@ -286,6 +286,17 @@ pub(crate) fn rules(table: Table<'_>, chain: &str) -> io::Result<Vec<(u64, Optio
     Ok(found)
 }
 
+/// Whether these bytes are in a rule of a table, as the name of an interface is.
+pub(crate) fn mentions(table: Table<'_>, bytes: &[u8]) -> io::Result<bool> {
+    let mut found = false;
+    ask(GET_RULE, DUMP, table.family, &in_table(table), |rule| {
+        // Older kernels list more than was asked for.
+        let expressions = rule.get(4).filter(|_| rule.text(1) == Some(table.name));
+        found |= expressions.is_some_and(|all| all.windows(bytes.len()).any(|at| at == bytes));
+    })?;
+    Ok(found)
+}
+
 /// The elements of a map: keys and values.
 pub(crate) fn elements(table: Table<'_>, map: &str) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut found = Vec::new();
