@@ -10,8 +10,17 @@ use sampan_runtime::service::{Answers, Host, Table};
 
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 9);
 
-static ANSWERS: LazyLock<Answers> = LazyLock::new(|| {
+static ANSWERS: LazyLock<Answers> = LazyLock::new(|| of_pool(None));
+
+/// A network with machines that no config names.
+static WITH_STRANGERS: LazyLock<Answers> =
+    LazyLock::new(|| of_pool(Some((FIRST, Ipv4Addr::new(10, 9, 0, 254)))));
+
+const FIRST: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 250);
+
+fn of_pool(pool: Option<(Ipv4Addr, Ipv4Addr)>) -> Answers {
     Answers::new(&Table {
+        pool,
         gateway4: Some(([10, 9, 0, 1].into(), 24)),
         hosts: vec![Host {
             name: "web".to_owned(),
@@ -21,7 +30,7 @@ static ANSWERS: LazyLock<Answers> = LazyLock::new(|| {
         }],
         ..Table::default()
     })
-});
+}
 
 fuzz_target!(|bytes: &[u8]| {
     if let Some((answer, broadcast)) = ANSWERS.to_dhcp(bytes) {
@@ -31,5 +40,12 @@ fuzz_target!(|bytes: &[u8]| {
         // Sent to one address only if that is the guest's.
         assert!(broadcast || answer[12..16] == OWN.octets());
         assert_eq!(ANSWERS.to_dhcp(&answer), None, "an answer is answered");
+    }
+    if let Some((answer, _)) = WITH_STRANGERS.to_dhcp(bytes) {
+        let address: [u8; 4] = answer[16..20].try_into().expect("four bytes");
+        let in_pool = (FIRST.octets()..=[10, 9, 0, 254]).contains(&address);
+        assert!(in_pool || address == OWN.octets() || address == [0; 4]);
+        // Nobody gets what is recorded for another.
+        assert!(address != OWN.octets() || answer[28..34] == [2, 0, 0, 0, 0, 9]);
     }
 });

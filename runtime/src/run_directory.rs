@@ -6,19 +6,25 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::Signal;
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 
 use crate::error::{Result, Tried};
 use crate::name::ContainerName;
 use crate::sys::pidfd;
+
+/// For one that is just starting or ending.
+const A_WHILE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(2);
 
 pub(crate) struct RunDirectory {
     path: PathBuf,
@@ -141,6 +147,45 @@ impl RunDirectory {
         };
         // As long as the lock is held, the pid has not passed to a stranger.
         Ok(self.is_locked()?.then_some(monitor))
+    }
+
+    /// The socket of whoever holds the lock; `None` if nobody does. One that is on its way up or down
+    /// is waited for.
+    pub(crate) fn reach(&self) -> Result<Option<UnixStream>> {
+        let deadline = Instant::now() + A_WHILE;
+        loop {
+            match self.connect() {
+                Ok(stream) => return Ok(Some(stream)),
+                Err(_) if !self.is_locked()? => return Ok(None),
+                // Nothing tells both: a socket that appears, and a lock that is let go.
+                Err(_) if Instant::now() < deadline => std::thread::sleep(PAUSE),
+                Err(e) => return Err(e).tried(|| format!("reach {}", self.path.display())),
+            }
+        }
+    }
+
+    /// Ends whoever holds the lock, with SIGTERM and then by force, and removes its files.
+    pub(crate) fn end(&self) -> Result<()> {
+        // One that starts can be told to end once it listens.
+        if self.reach()?.is_some()
+            && let Some(holder) = self.monitor()?
+        {
+            let what = || format!("end the process that has {}", self.path.display());
+            // One that has ended meanwhile is what is wanted.
+            let _ = pidfd::signal(holder.as_fd(), Signal::SIGTERM);
+            if !pidfd::ended(holder.as_fd(), Some(A_WHILE)).tried(what)? {
+                pidfd::signal(holder.as_fd(), Signal::SIGKILL).tried(what)?;
+                pidfd::ended(holder.as_fd(), Some(A_WHILE)).tried(what)?;
+            }
+        }
+        // Of one that was killed; or there was none, only files.
+        match self.exists() {
+            true => {
+                let _lock = self.lock()?;
+                self.remove()
+            }
+            false => Ok(()),
+        }
     }
 
     /// The monitor's socket. The caller holds the lock.

@@ -13,6 +13,24 @@ pub(crate) struct Signals {
     old: SigSet,
 }
 
+/// The signals by which a process that lives long is asked to end, and SIGPIPE, which means nothing to
+/// it. They stay blocked; children of `std` and of ours begin without that.
+pub(crate) fn to_end() -> Result<SignalFd> {
+    let mut mask = SigSet::empty();
+    for signal in [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGPIPE,
+    ] {
+        mask.add(signal);
+    }
+    let what = || "set up signals".to_owned();
+    mask.thread_block().tried(what)?;
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    SignalFd::with_flags(&mask, flags).tried(what)
+}
+
 impl Signals {
     pub(crate) fn new() -> Result<Signals> {
         let what = || "set up signals".to_owned();

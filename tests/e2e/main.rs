@@ -41,6 +41,7 @@ mod network;
 mod network_faults;
 mod network_keys;
 mod network_routed;
+mod network_switch;
 mod network_vde;
 mod oracle;
 mod output;

@@ -20,6 +20,7 @@ New containers are in sampan0 unless something else is said; it is made when it 
 Examples:
   sampan network create lab -o ipv4=10.20.0.0/24 -o host-access=yes
   sampan network create dark --kind isolated
+  sampan network create machines --kind vde
   sampan network create lan --kind bridge --existing br0
   sampan network create br0 --kind bridge --uplink eth0
   sampan network create br0 --kind bridge --uplink eth0 --print ifupdown
@@ -61,7 +62,7 @@ pub enum Command {
     Set {
         /// The network
         name: String,
-        /// dns, dhcp, host-access (yes or no), domain, ipv4, ipv6
+        /// dns, dhcp, host-access (yes or no), domain, ipv4, ipv6, socket, group
         #[arg(required = true, value_name = "KEY=VALUE", value_parser = pair)]
         options: Vec<(String, String)>,
     },
@@ -72,10 +73,10 @@ pub enum Command {
 pub struct CreateArgs {
     /// The name, also of its bridge: 15 characters at most
     name: String,
-    /// nat, isolated, bridge, macvlan, ipvlan, vlan or phys
+    /// nat, isolated, vde, bridge, macvlan, ipvlan, vlan or phys
     #[arg(long, default_value = "nat", value_parser = kind)]
     kind: NetworkKind,
-    /// The bridge or interface of this host that it stands on (all kinds but nat and isolated)
+    /// The bridge or interface of this host that it stands on (all kinds but nat, isolated and vde)
     #[arg(long, value_name = "INTERFACE")]
     existing: Option<String>,
     /// Of the kind bridge: the host's interface that becomes a port of a new bridge NAME, which takes
@@ -86,7 +87,8 @@ pub struct CreateArgs {
     /// nothing
     #[arg(long, value_name = "FORM", requires = "uplink", value_parser = form)]
     print: Option<Form>,
-    /// An option: ipv4, ipv6 (SUBNET, or none), dns, dhcp, host-access, domain; vlan, mode
+    /// An option: ipv4, ipv6 (SUBNET, or none), dns, dhcp, host-access, domain; socket,
+    /// group (of vde); vlan, mode
     #[arg(short = 'o', long = "option", value_name = "KEY=VALUE", value_parser = pair)]
     options: Vec<(String, String)>,
 }
@@ -365,6 +367,13 @@ fn show(context: &Context, name: &str) -> Outcome {
             ("dhcp", own(network.dhcp)),
             ("host-access", own(network.host_access)),
             (
+                "socket",
+                network
+                    .socket
+                    .as_ref()
+                    .map(|path| path.display().to_string()),
+            ),
+            (
                 "firewalls",
                 (!network.firewalls.is_empty()).then(|| {
                     let words = network
@@ -391,7 +400,7 @@ fn state(network: &NetworkInfo) -> &'static str {
 
 fn kind(text: &str) -> Result<NetworkKind, String> {
     text.parse()
-        .map_err(|_| "choose nat, isolated, bridge, macvlan, ipvlan, vlan or phys".to_owned())
+        .map_err(|_| "choose nat, isolated, vde, bridge, macvlan, ipvlan, vlan or phys".to_owned())
 }
 
 fn form(text: &str) -> Result<Form, String> {

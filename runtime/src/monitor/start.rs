@@ -3,8 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signalfd::SignalFd;
 
 use super::boot::Booted;
 use super::control::Control;
@@ -24,6 +23,7 @@ use crate::exit::Exit;
 use crate::init::Execution;
 use crate::network::Connected;
 use crate::run_directory::RunDirectory;
+use crate::signals;
 use crate::sys::pidfd;
 use crate::sys::spawn::Running;
 
@@ -118,19 +118,7 @@ fn prepare(container: &Container, run: &RunDirectory, leash: Option<Leash>) -> R
     let restarts = Restarts::new(policy);
     own::obey(&settings)?;
     // Only when they are asked for: the guest's init, not this process, gets the rest.
-    let mut mask = SigSet::empty();
-    for signal in [
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGPIPE,
-    ] {
-        mask.add(signal);
-    }
-    let what = || "set up signals".to_owned();
-    mask.thread_block().tried(what)?;
-    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-    let signals = SignalFd::with_flags(&mask, flags).tried(what)?;
+    let signals = signals::to_end()?;
     let mut control = Control::new(run.listen()?)?;
     let owner = settings.root_ids();
     let log = container.own_console_log();

@@ -18,6 +18,7 @@ mod nft;
 mod proxy;
 mod routed;
 pub mod service;
+mod switch;
 mod sysctl;
 pub mod uplink;
 

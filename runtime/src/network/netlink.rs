@@ -115,19 +115,29 @@ impl Netlink {
     }
 }
 
-/// What the kernel tells of neighbours, from now on.
-pub(crate) struct Neighbours(Socket);
+/// What the kernel tells of some of its things, from now on.
+pub(crate) struct News(Socket);
 
 /// linux/rtnetlink.h.
+const RTMGRP_LINK: u32 = 1;
 const RTMGRP_NEIGH: u32 = 4;
 
-impl Neighbours {
-    /// In the namespace of this thread.
-    pub(crate) fn here() -> io::Result<Neighbours> {
+impl News {
+    /// Of links, in the namespace of this thread.
+    pub(crate) fn of_links() -> io::Result<News> {
+        News::of(RTMGRP_LINK)
+    }
+
+    /// The same of neighbours.
+    pub(crate) fn of_neighbours() -> io::Result<News> {
+        News::of(RTMGRP_NEIGH)
+    }
+
+    fn of(groups: u32) -> io::Result<News> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind(&SocketAddr::new(0, RTMGRP_NEIGH))?;
+        socket.bind(&SocketAddr::new(0, groups))?;
         socket.set_non_blocking(true)?;
-        Ok(Neighbours(socket))
+        Ok(News(socket))
     }
 
     /// Waits until something is told, or until `end`. What it is can be asked.

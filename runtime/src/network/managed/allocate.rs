@@ -102,7 +102,7 @@ impl Networks {
         push("hwaddr", mac_text(own.mac));
         for (version, address, gateway) in own.lines(network) {
             push(&format!("{version}.address"), address);
-            if network.kind == Kind::Nat && leads {
+            if network.kind.leads_out() && leads {
                 push(&format!("{version}.gateway"), gateway);
             }
         }
@@ -136,6 +136,11 @@ impl Networks {
         };
         let state = &self.directories().state;
         let place = idmap::hash(state, &format!("{}/{name}", network.name));
+        // Those are for machines that no config names.
+        if let Some((first, last)) = network.pool() {
+            let pool = u32::from(first)..=u32::from(last);
+            used.addresses.extend(pool.map(Ipv4Addr::from));
+        }
         let free = subnet::free_address(gateway, &used.addresses, place).ok_or_else(|| {
             let (address, bits) = gateway;
             Error::environment(format!(
@@ -246,7 +251,7 @@ impl Used {
 /// The lines that depend on the kind alone.
 fn kind_lines(network: &Definition) -> Vec<(&'static str, String)> {
     let kind = match network.kind {
-        Kind::Nat | Kind::Isolated | Kind::Bridge => "veth",
+        Kind::Nat | Kind::Isolated | Kind::Vde | Kind::Bridge => "veth",
         Kind::Macvlan => "macvlan",
         Kind::Ipvlan => "ipvlan",
         Kind::Vlan => "vlan",

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 
 use super::kind::Kind;
+use super::subnet;
 use crate::config::NetworkAddress;
 use crate::error::{Error, Reason, Result};
 use crate::name::{ContainerName, nearest};
@@ -33,6 +35,10 @@ pub struct Definition {
     pub host_access: bool,
     /// The domain of its containers' names.
     pub domain: String,
+    /// Of the kind vde: the directory of the switch's sockets, if it is not the usual one.
+    pub socket: Option<PathBuf>,
+    /// Of the kind vde: who may plug in beside root.
+    pub group: Option<String>,
     /// Of the kind vlan: which.
     pub vlan: Option<u16>,
     /// Of the kinds macvlan and ipvlan: the mode, in lxc.container.conf(5)'s words.
@@ -40,7 +46,7 @@ pub struct Definition {
 }
 
 /// The keys of a definition.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 13] = [
     "kind",
     "link",
     "uplink",
@@ -50,9 +56,14 @@ const KEYS: [&str; 11] = [
     "dhcp",
     "host-access",
     "domain",
+    "socket",
+    "group",
     "vlan",
     "mode",
 ];
+
+/// The sockets in it have names of their own, and 107 bytes in all (unix(7)).
+const LONGEST_SOCKET: usize = 85;
 
 /// The longest name of an interface.
 const LONGEST: usize = 15;
@@ -67,7 +78,7 @@ impl Definition {
             name: checked_name(name)?.to_owned(),
             kind,
             link: match kind {
-                Kind::Nat | Kind::Isolated => name.to_owned(),
+                kind if kind.is_managed() => name.to_owned(),
                 _ => String::new(),
             },
             uplink: None,
@@ -77,6 +88,8 @@ impl Definition {
             dhcp: kind.is_managed(),
             host_access: false,
             domain: "sampan".to_owned(),
+            socket: None,
+            group: None,
             vlan: None,
             mode: None,
         })
@@ -169,6 +182,25 @@ impl Definition {
                 }
                 self.domain = value.to_ascii_lowercase();
             }
+            "socket" | "group" if self.kind != Kind::Vde => {
+                return Err(wrong("only a network of the kind vde has one"));
+            }
+            "socket" => {
+                let fits = value.starts_with('/') && value.len() <= LONGEST_SOCKET;
+                if !value.is_empty() && !fits {
+                    return Err(wrong(&format!(
+                        "not the absolute path of a directory, of {LONGEST_SOCKET} characters at most"
+                    )));
+                }
+                self.socket = (!value.is_empty()).then(|| value.into());
+            }
+            "group" => {
+                let bad = |c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c);
+                if value.starts_with('-') || value.contains(bad) {
+                    return Err(wrong("not the name of a group"));
+                }
+                self.group = (!value.is_empty()).then(|| value.to_owned());
+            }
             "vlan" => {
                 self.vlan = match value {
                     "" => None,
@@ -212,7 +244,10 @@ impl Definition {
             )))
         };
         match self.kind {
-            Kind::Nat | Kind::Isolated if self.ipv4.is_none() => lacks("ipv4"),
+            kind if kind.is_managed() && self.ipv4.is_none() => lacks("ipv4"),
+            Kind::Vde if self.group.is_some() && self.socket.is_none() => {
+                lacks("a socket where its group can reach it: socket=/run/vde2/NAME.ctl")
+            }
             Kind::Vlan if self.vlan.is_none() => lacks("vlan"),
             _ if self.link.is_empty() => lacks("link"),
             Kind::Bridge if self.uplink.is_some() && self.link != self.name => {
@@ -233,6 +268,11 @@ impl Definition {
     /// Whether something has to be made before a container can be in it.
     pub(crate) fn is_made(&self) -> bool {
         self.kind.is_managed() || self.uplink.is_some()
+    }
+
+    /// The IPv4 addresses of machines that no config names, if there may be any.
+    pub(crate) fn pool(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
+        subnet::pool(self.gateway_4().filter(|_| self.kind == Kind::Vde)?)
     }
 
     /// The host's addresses in it, IPv4 first.
@@ -285,6 +325,12 @@ impl fmt::Display for Definition {
             writeln!(f, "dhcp = {}", word(self.dhcp))?;
             writeln!(f, "host-access = {}", word(self.host_access))?;
             writeln!(f, "domain = {}", self.domain)?;
+        }
+        if let Some(socket) = &self.socket {
+            writeln!(f, "socket = {}", socket.display())?;
+        }
+        if let Some(group) = &self.group {
+            writeln!(f, "group = {group}")?;
         }
         if let Some(vlan) = self.vlan {
             writeln!(f, "vlan = {vlan}")?;

@@ -14,6 +14,8 @@ pub enum Kind {
     Nat,
     /// A bridge of its own, and nothing beyond.
     Isolated,
+    /// The same as `Nat`, with a switch of VDE for virtual machines.
+    Vde,
     /// A bridge that is there.
     Bridge,
     /// Interfaces with addresses of their own on one of the host's.
@@ -27,9 +29,10 @@ pub enum Kind {
 }
 
 /// The kinds and their words.
-const KINDS: [(Kind, &str); 7] = [
+const KINDS: [(Kind, &str); 8] = [
     (Kind::Nat, "nat"),
     (Kind::Isolated, "isolated"),
+    (Kind::Vde, "vde"),
     (Kind::Bridge, "bridge"),
     (Kind::Macvlan, "macvlan"),
     (Kind::Ipvlan, "ipvlan"),
@@ -40,7 +43,12 @@ const KINDS: [(Kind, &str); 7] = [
 impl Kind {
     /// Whether Sampan makes its bridge and gives out its addresses.
     pub fn is_managed(self) -> bool {
-        matches!(self, Kind::Nat | Kind::Isolated)
+        matches!(self, Kind::Nat | Kind::Isolated | Kind::Vde)
+    }
+
+    /// Whether its containers are behind the host's address.
+    pub fn leads_out(self) -> bool {
+        matches!(self, Kind::Nat | Kind::Vde)
     }
 
     /// Whether its containers are ports of a bridge.

@@ -1,7 +1,7 @@
 //! Who is in a network: the containers whose configs say so.
 
 use super::port::Port;
-use super::{Definition, Kind, Networks, forwards_of, service};
+use super::{Definition, Networks, forwards_of, service};
 use crate::config::{Network, NetworkKind, VethMode};
 use crate::container::Container;
 use crate::error::Result;
@@ -86,6 +86,7 @@ impl Networks {
             gateway6: network.gateway_6(),
             dns: network.dns,
             dhcp: network.dhcp,
+            pool: network.pool(),
             hosts: hosts.collect(),
             ..service::Table::default()
         })
@@ -95,7 +96,7 @@ impl Networks {
 impl Definition {
     /// Whether ports of the host can lead to a container by this network of its config.
     pub(crate) fn leads_to(&self, own: &Network) -> bool {
-        self.kind == Kind::Nat && !own.addresses.is_empty()
+        self.kind.leads_out() && !own.addresses.is_empty()
     }
 }
 

@@ -79,6 +79,8 @@ pub struct NetworkInfo {
     pub dhcp: bool,
     /// Whether its containers reach the host's services.
     pub host_access: bool,
+    /// Of the kind vde: where virtual machines plug in.
+    pub socket: Option<PathBuf>,
     /// The packet filters of others that its packets pass too, while it is up.
     pub firewalls: Vec<Firewall>,
     /// The containers in it.
@@ -165,6 +167,7 @@ impl Networks {
             dns: network.dns,
             dhcp: network.dhcp,
             host_access: network.host_access,
+            socket: self.switch(network).map(|switch| switch.socket),
             containers: self.users(network)?,
         })
     }
@@ -239,8 +242,11 @@ impl Networks {
         let path = self.directory().join(name);
         let was_up = self.is_up(&before)?;
         write_file(&path, &after.to_string())?;
-        if was_up {
-            self.bring_up(&after)?;
+        if was_up && let Err(error) = self.bring_up(&after) {
+            write_file(&path, &before.to_string())?;
+            // As well as that goes; what does not is told by whoever needs it next.
+            let _ = self.bring_up(&before);
+            return Err(error);
         }
         Ok(after)
     }

@@ -59,7 +59,7 @@ pub(super) fn make(batch: &mut Batch, network: &Definition) {
     batch.add_rule(frames, "prerouting", Rule::new().by_interface(PORTS));
     forward(batch, packets, network);
     input(batch, packets, network);
-    if network.kind == Kind::Nat {
+    if network.kind.leads_out() {
         translate(batch, packets, network);
     }
 }
@@ -91,7 +91,7 @@ fn forward(batch: &mut Batch, table: Table<'_>, network: &Definition) {
     rule(to().established().accept());
     // Frames of the bridge itself, where the host's br_netfilter shows them here.
     rule(from().to(Is::Equal, bridge).accept());
-    if network.kind == Kind::Nat {
+    if network.kind.leads_out() {
         // To a port that is led to a container, of this network or of another.
         rule(from().forwarded().accept());
         rule(to().forwarded().accept());

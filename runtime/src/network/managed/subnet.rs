@@ -98,6 +98,24 @@ pub(super) fn free_address(
         .find(|address| *address != own && !used.contains(address))
 }
 
+/// The most addresses for machines that no config names.
+const POOL: u32 = 256;
+
+/// The addresses of a subnet that are for such machines, the first and the last: its last quarter, or
+/// its first if the host itself is in the last.
+pub(super) fn pool(gateway: (Ipv4Addr, u8)) -> Option<(Ipv4Addr, Ipv4Addr)> {
+    let (own, bits) = gateway;
+    let mask = u32::MAX.checked_shl(32 - u32::from(bits))?;
+    let (network, own) = (u32::from(own) & mask, u32::from(own));
+    let size = ((!mask).checked_sub(1)? / 4).min(POOL);
+    let last = (network | !mask).checked_sub(1)?;
+    let (first, last) = match own > last - size {
+        true => (network + 1, network + size),
+        false => (last - size + 1, last),
+    };
+    (size > 0).then(|| (first.into(), last.into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +133,20 @@ mod tests {
         assert_eq!(free.address, "192.168.255.1".parse::<IpAddr>().unwrap());
         taken.add("192.168.0.0".parse().unwrap(), 16);
         assert_eq!(taken.free_v4(|| 77), None);
+    }
+
+    #[test]
+    fn a_pool_is_in_its_subnet_and_never_the_hosts_address() {
+        let of = |text: &str, bits| pool((text.parse().unwrap(), bits));
+        let range = |first: &str, last: &str| Some((first.parse().unwrap(), last.parse().unwrap()));
+        assert_eq!(of("10.1.1.1", 24), range("10.1.1.192", "10.1.1.254"));
+        assert_eq!(of("10.1.1.254", 24), range("10.1.1.1", "10.1.1.63"));
+        assert_eq!(of("10.1.0.1", 16), range("10.1.254.255", "10.1.255.254"));
+        assert_eq!(of("10.1.1.1", 29), range("10.1.1.6", "10.1.1.6"));
+        for bits in [0, 30, 31, 32] {
+            let pool = of("10.1.1.1", bits);
+            assert!(bits == 0 || pool.is_none(), "{bits}: {pool:?}");
+        }
     }
 
     #[test]

@@ -3,12 +3,14 @@
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 
-use super::{Definition, Networks, firewalld, foreign, rules, service};
+use super::{Definition, Kind, Networks, firewalld, foreign, rules, service};
 use crate::config::{NetworkKind, Settings};
 use crate::container::must_be_root;
 use crate::error::{Error, Result, Tried};
+use crate::idmap;
 use crate::network::netlink::Netlink;
 use crate::network::nft::{self, Batch};
+use crate::network::switch::{self, Switch};
 use crate::network::{address, link, sysctl};
 
 impl Networks {
@@ -95,8 +97,14 @@ impl Networks {
         if foreign::are_missing(&network.name, &network.link).tried(what)? {
             return Ok(false);
         }
+        let directory = self.run_directory(&network.name);
+        if let Some(switch) = self.switch(network)
+            && !switch::is_running(&directory, &switch)?
+        {
+            return Ok(false);
+        }
         let served = network.dns || network.dhcp;
-        Ok(!served || service::is_running(&self.run_directory(&network.name))?)
+        Ok(!served || service::is_running(&directory)?)
     }
 
     /// The caller holds the lock.
@@ -124,7 +132,28 @@ impl Networks {
             // Without it the network is up, if of little use: `network up`, `show` and the doctor say so.
             let _ = firewalld::open(&network.link);
         }
+        let directory = self.run_directory(&network.name);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .tried(|| format!("create {}", directory.display()))?;
+        if let Some(switch) = self.switch(network) {
+            switch::ensure(&directory, &switch).map_err(failed)?;
+        }
         self.serve(network).map_err(failed)
+    }
+
+    /// What its switch is to be, if it has one.
+    pub(super) fn switch(&self, network: &Definition) -> Option<Switch> {
+        let hash = idmap::hash(&self.directories().state, &network.name);
+        let usual = || self.run_directory(&network.name).join("vde.ctl");
+        (network.kind == Kind::Vde).then(|| Switch {
+            bridge: network.link.clone(),
+            tap: format!("vde-{:06x}", hash & 0x00ff_ffff),
+            socket: network.socket.clone().unwrap_or_else(usual),
+            group: network.group.clone(),
+        })
     }
 
     fn make_bridge(&self, network: &Definition) -> Result<()> {
@@ -206,11 +235,6 @@ impl Networks {
         if !network.dns && !network.dhcp {
             return service::stop(&directory);
         }
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&directory)
-            .tried(|| format!("create {}", directory.display()))?;
         service::ensure(&directory, &network.link, &self.table(network)?)
     }
 
@@ -236,7 +260,7 @@ impl Networks {
             return Ok(());
         }
         let directory = self.run_directory(&network.name);
-        let stopped = service::stop(&directory);
+        let stopped = service::stop(&directory).and(switch::stop(&directory));
         if stopped.is_ok() {
             // What is left of it is removed when it is made again.
             let _ = fs::remove_dir_all(&directory);
@@ -268,7 +292,7 @@ impl Networks {
 
 /// Lets the host pass packets on.
 fn kernel_settings(network: &Definition) -> Result<()> {
-    if network.kind != super::Kind::Nat {
+    if !network.kind.leads_out() {
         return Ok(());
     }
     let bridge = &network.link;

@@ -1,5 +1,7 @@
 //! What a server answers to one message, without its sockets: for the fuzzer.
 
+use std::sync::Mutex;
+
 use super::dhcp::Leases;
 use super::dns::answer::{Verdict, answer, belongs, room, truncate};
 use super::dns::zone::Zone;
@@ -8,7 +10,7 @@ use super::table::Table;
 /// A server's mind.
 pub struct Answers {
     zone: Zone,
-    leases: Leases,
+    leases: Mutex<Leases>,
 }
 
 impl Answers {
@@ -16,7 +18,7 @@ impl Answers {
     pub fn new(table: &Table) -> Answers {
         Answers {
             zone: Zone::new(table),
-            leases: Leases::new(table, &table.upstream),
+            leases: Mutex::new(Leases::new(table, &table.upstream)),
         }
     }
 
@@ -44,7 +46,9 @@ impl Answers {
     /// The answer to a guest that asks for its address, and whether it is a broadcast.
     pub fn to_dhcp(&self, message: &[u8]) -> Option<(Vec<u8>, bool)> {
         let mut out = Vec::new();
-        let to = self.leases.answer(message, &mut out)?;
+        // One that panicked has found a fault already.
+        let mut leases = self.leases.lock().ok()?;
+        let to = leases.answer(message, &mut out)?;
         Some((out, to.ip().is_broadcast()))
     }
 }

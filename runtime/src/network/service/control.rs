@@ -27,13 +27,13 @@ pub(super) struct Status {
 
 /// An error of another process.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Problem {
+pub(in crate::network) struct Problem {
     message: String,
     hint: Option<String>,
 }
 
 impl Problem {
-    pub(super) fn of(error: &Error) -> Problem {
+    pub(in crate::network) fn of(error: &Error) -> Problem {
         Problem {
             message: error.chain(),
             hint: error.hint().map(str::to_owned),

@@ -5,8 +5,8 @@
 //! and `stop` are for whoever makes networks and containers.
 
 mod answers;
-mod client;
-mod control;
+pub(super) mod client;
+pub(super) mod control;
 mod dhcp;
 mod dns;
 mod place;
@@ -25,6 +25,7 @@ use std::process::ExitCode;
 pub use self::answers::Answers;
 pub use self::table::{Host, Table};
 use crate::error::{Error, Result};
+use crate::network::switch;
 
 /// Lets a network's service answer from this table: starts it if it does not run, and returns when
 /// it answers. `directory` is the network's own (`RUN/.networks/NAME`); the service runs in the
@@ -64,7 +65,8 @@ pub fn is_running(directory: &Path) -> Result<bool> {
 }
 
 /// The main function of the hidden command `network-service`. `arguments` are those after the
-/// command's name: `run DIRECTORY BRIDGE` is the supervisor, `serve` the server. `ensure DIRECTORY
+/// command's name: `run DIRECTORY BRIDGE` is the supervisor, `serve` the server, `switch DIRECTORY
+/// ORDERS` the keeper of a switch. `ensure DIRECTORY
 /// BRIDGE`, `update DIRECTORY` (both with the table on standard input) and `stop DIRECTORY` do what
 /// the functions of these names do.
 ///
@@ -83,6 +85,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let done = match &words[..] {
         ["serve", ..] => server::serve(&words[1..]),
+        ["switch", _, _] => switch::keep(directory(), words[2]),
         ["run", _, bridge] => supervisor::supervise(directory(), bridge),
         ["ensure", _, bridge] => table().and_then(|table| ensure(directory(), bridge, &table)),
         ["update", _] => table().and_then(|table| update(directory(), &table)),

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
 
 use super::control::{self, Status};
 use super::place::Place;
@@ -24,6 +24,7 @@ use super::supervised::Supervised;
 use super::table::Table;
 use crate::error::{Error, Result, Tried};
 use crate::monitor::own_session;
+use crate::signals;
 
 /// The log is begun anew when it is larger.
 const LOG_SIZE: u64 = 256 << 10;
@@ -69,19 +70,7 @@ struct Supervisor<'a> {
 
 impl<'a> Supervisor<'a> {
     fn begin(place: &'a Place, bridge: &'a str) -> Result<Supervisor<'a>> {
-        let mut mask = SigSet::empty();
-        for signal in [
-            Signal::SIGTERM,
-            Signal::SIGINT,
-            Signal::SIGHUP,
-            Signal::SIGPIPE,
-        ] {
-            mask.add(signal);
-        }
-        let what = || "set up signals".to_owned();
-        mask.thread_block().tried(what)?;
-        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        let signals = SignalFd::with_flags(&mask, flags).tried(what)?;
+        let signals = signals::to_end()?;
         let table = Table::read(&place.table())?;
         let endpoints = Endpoints::of(&table);
         // Before the sockets: of another bridge of this name they would not be.

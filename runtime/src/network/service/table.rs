@@ -28,6 +28,9 @@ pub struct Table {
     pub dns: bool,
     /// Whether guests that ask are told their addresses.
     pub dhcp: bool,
+    /// The first and the last address for guests that are not in the table.
+    #[serde(default)]
+    pub pool: Option<(Ipv4Addr, Ipv4Addr)>,
     /// Who is asked about the names of others. Empty: whom the host asks (resolv.conf(5)).
     pub upstream: Vec<IpAddr>,
     /// Who is in the network.
@@ -56,6 +59,7 @@ impl Default for Table {
             gateway6: None,
             dns: true,
             dhcp: true,
+            pool: None,
             upstream: Vec::new(),
             hosts: Vec::new(),
         }

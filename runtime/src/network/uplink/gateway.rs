@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use netlink_packet_route::neighbour::NeighbourState;
 
 use super::super::neighbour;
-use super::super::netlink::{Neighbours, Netlink};
+use super::super::netlink::{Netlink, News};
 
 /// The discard port (RFC 863): whatever comes back, it is the way there that counts.
 const DISCARD: u16 = 9;
@@ -23,7 +23,7 @@ pub(super) fn answers(
     patience: Duration,
 ) -> bool {
     let deadline = Instant::now() + patience;
-    let Ok(mut news) = Neighbours::here() else {
+    let Ok(mut news) = News::of_neighbours() else {
         return false;
     };
     // What is known from before proves nothing.

@@ -1,12 +1,14 @@
 //! Addresses for guests that ask: each gets the one that is recorded for its interface, and a
-//! stranger gets no answer.
+//! stranger one of the network's pool, or no answer.
 
 mod message;
+mod strangers;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use self::message::{Answer, Kind, Query, code};
+use self::strangers::Strangers;
 use super::table::Table;
 
 /// A client's port.
@@ -18,6 +20,8 @@ const LEASE: u32 = 3600;
 #[derive(Default)]
 pub(crate) struct Leases {
     hosts: HashMap<[u8; 6], (Ipv4Addr, String)>,
+    /// Who is not in the table.
+    strangers: Strangers,
     gateway: Option<(Ipv4Addr, u8)>,
     name_servers: Vec<Ipv4Addr>,
     domain: String,
@@ -30,8 +34,11 @@ impl Leases {
             Some((host.mac, (host.ipv4?, name)))
         });
         let gateway = table.gateway4.map(|(ip, _)| ip);
+        let mut strangers = Strangers::default();
+        strangers.set_range(table.pool);
         Leases {
             hosts: hosts.collect(),
+            strangers,
             gateway: table.gateway4,
             name_servers: if table.dns {
                 gateway.into_iter().collect()
@@ -47,10 +54,27 @@ impl Leases {
         }
     }
 
+    /// Lets whoever is not in the table keep what it got before the table changed.
+    pub(crate) fn keep_strangers_of(mut self, before: Leases, table: &Table) -> Leases {
+        self.strangers = before.strangers;
+        self.strangers.set_range(table.pool);
+        self
+    }
+
     /// Answers a message into the buffer; returns where the answer goes.
-    pub(crate) fn answer(&self, bytes: &[u8], out: &mut Vec<u8>) -> Option<SocketAddrV4> {
+    pub(crate) fn answer(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Option<SocketAddrV4> {
         let query = Query::parse(bytes)?;
-        let (address, name) = self.hosts.get(&query.mac)?;
+        let (address, name) = match self.hosts.get(&query.mac) {
+            Some((address, name)) => (*address, name.as_str()),
+            None => {
+                let wanted = query.requested.unwrap_or(query.has);
+                let own = match query.kind {
+                    Kind::Discover | Kind::Request => self.strangers.give(query.mac, wanted),
+                    _ => self.strangers.of(query.mac),
+                };
+                (own?, "")
+            }
+        };
         let (gateway, length) = self.gateway?;
         if query.server.is_some_and(|server| server != gateway) {
             return None;
@@ -60,13 +84,13 @@ impl Leases {
             Kind::Request => {
                 // Which one it asks for stands here or there, according to its state.
                 let wanted = query.requested.unwrap_or(query.has);
-                if wanted == *address {
+                if wanted == address {
                     Kind::Ack
                 } else {
                     Kind::Nak
                 }
             }
-            Kind::Inform if query.has == *address => Kind::Ack,
+            Kind::Inform if query.has == address => Kind::Ack,
             _ => return None,
         };
         let has = match query.kind {
@@ -78,7 +102,7 @@ impl Leases {
         if kind != Kind::Nak {
             let leased = query.kind != Kind::Inform;
             let gets = if leased {
-                *address
+                address
             } else {
                 Ipv4Addr::UNSPECIFIED
             };
@@ -103,7 +127,9 @@ impl Leases {
                     .collect();
                 answer.option(code::NAME_SERVER, &octets);
             }
-            answer.option(code::HOST_NAME, name.as_bytes());
+            if !name.is_empty() {
+                answer.option(code::HOST_NAME, name.as_bytes());
+            }
             answer.option(code::DOMAIN, self.domain.as_bytes());
         }
         if let Some(id) = query.client_id {
@@ -113,7 +139,7 @@ impl Leases {
         answer.end();
         // Who has no address yet cannot be asked who has it (ARP), and nobody's broadcast flag is
         // against a broadcast.
-        let to = if kind == Kind::Ack && has == *address {
+        let to = if kind == Kind::Ack && has == address {
             has
         } else {
             Ipv4Addr::BROADCAST

@@ -143,7 +143,8 @@ impl Server {
             self.zone = Zone::default();
             self.zone = Zone::new(&table);
             let ips: Vec<_> = resolvers.iter().map(SocketAddr::ip).collect();
-            self.leases = Leases::new(&table, &ips);
+            let before = std::mem::take(&mut self.leases);
+            self.leases = Leases::new(&table, &ips).keep_strangers_of(before, &table);
             self.forwarder.set_resolvers(resolvers);
             if !self.listens {
                 self.listen()?;
