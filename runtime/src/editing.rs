@@ -1,8 +1,8 @@
 //! Changing the config of a container: as a whole, checked, under its lock.
 
-use std::fs;
+use std::fs::{self, File};
 
-use nix::fcntl::FlockArg;
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::config::ConfigFile;
 use crate::config::new_problems;
@@ -42,11 +42,11 @@ impl Container {
         change: impl FnOnce(&mut ConfigFile) -> Result<()>,
     ) -> Result<Edited> {
         must_be_root("change a container's config")?;
-        let _lock = self.lock(FlockArg::LockExclusive)?;
+        let lock = self.lock(FlockArg::LockExclusive)?;
         let before = self.config()?;
         let mut after = before.clone();
         change(&mut after)?;
-        match self.put(&before, &after)? {
+        match self.put(&lock, &before, &after)? {
             Replaced::Done(edited) => {
                 // It is changed, whoever finds it by its name.
                 let _ = self.networks().tell_services();
@@ -66,14 +66,14 @@ impl Container {
     /// It was changed meanwhile, or cannot be written. Nothing is changed then.
     pub fn replace_config(&self, before: &ConfigFile, text: &str) -> Result<Replaced> {
         must_be_root("change a container's config")?;
-        let _lock = self.lock(FlockArg::LockExclusive)?;
+        let lock = self.lock(FlockArg::LockExclusive)?;
         if self.config()? != *before {
             return Err(Error::user(format!(
                 "{} was changed by somebody else meanwhile",
                 self.config_path().display()
             )));
         }
-        self.put(before, &ConfigFile::parse(before.path(), text))
+        self.put(&lock, before, &ConfigFile::parse(before.path(), text))
     }
 
     /// Removes what an edit that was killed left half written. Under the lock, without which nobody
@@ -87,8 +87,13 @@ impl Container {
         }
     }
 
-    /// The caller holds the lock.
-    pub(crate) fn put(&self, before: &ConfigFile, after: &ConfigFile) -> Result<Replaced> {
+    /// Replaces `before` by `after`, if that has no problem of its own.
+    pub(crate) fn put(
+        &self,
+        lock: &Flock<File>,
+        before: &ConfigFile,
+        after: &ConfigFile,
+    ) -> Result<Replaced> {
         let (new, old) = new_problems(before, after);
         if !new.is_empty() {
             return Ok(Replaced::Refused(new));
@@ -96,6 +101,9 @@ impl Container {
         let running = self.state()? != State::Stopped;
         let changed = before != after;
         if changed {
+            // What a killed monitor left is found by the config that it had. What does not go away
+            // is told by the next start.
+            let _ = self.sweep_locked(lock);
             rename::resume(self)?;
             self.sweep_config();
             write_file(&self.config_path(), &after.to_string())?;

@@ -16,16 +16,7 @@ fn all_is_reached(host: &DebianHost) {
         assert!(web.pings(address, None), "{address}: {}", world.rules());
     }
     let gateway = world.gateway("sampan0", "ipv4");
-    let asked = [
-        "exec",
-        "web",
-        "--",
-        "/bin/busybox",
-        "nslookup",
-        "web.sampan",
-        &gateway,
-    ];
-    world.sampan(&asked).ok();
+    assert!(web.resolves("web.sampan", &gateway), "{}", world.rules());
     for address in ["192.0.2.1", "2001:db8::1"] {
         let asked = world.peer.within(|| ask_tcp(address, 8080));
         assert!(asked.is_ok(), "{address}: {asked:?} {}", world.rules());
@@ -105,6 +96,20 @@ fn ufw_drops_what_it_does_not_know_and_networks_work_beside_it() {
     });
 }
 
+/// Starts firewalld with the bus that it needs; `client` asks it.
+#[track_caller]
+fn start_firewalld(host: &DebianHost, client: &str) {
+    host.run("mkdir -p /run/dbus").ok();
+    host.start("dbus-daemon --system --nofork --nopidfile");
+    let socket = host.file("/run/dbus/system_bus_socket");
+    deadline_of("the bus", || socket.exists().then_some(()));
+    host.start("firewalld --nofork --nopid");
+    let asked = format!("{client} --state");
+    deadline_of("firewalld's rules", || {
+        (host.run(&asked).code == 0).then_some(())
+    });
+}
+
 #[test]
 fn firewalld_is_told_of_networks_and_forgets_them() {
     let host = DebianHost::new();
@@ -119,14 +124,7 @@ fn firewalld_is_told_of_networks_and_forgets_them() {
         }
     };
     let put = || {
-        host.run("mkdir -p /run/dbus").ok();
-        host.start("dbus-daemon --system --nofork --nopidfile");
-        let socket = host.file("/run/dbus/system_bus_socket");
-        deadline_of("the bus", || socket.exists().then_some(()));
-        host.start("firewalld --nofork --nopid");
-        deadline_of("firewalld's rules", || {
-            (host.run("firewall-cmd --state").code == 0).then_some(())
-        });
+        start_firewalld(&host, "firewall-cmd");
         settle();
     };
     beside(&host, "firewalld", put, || {
@@ -140,14 +138,7 @@ fn a_firewall_that_cannot_be_opened_is_told_of_with_the_command_that_opens_it() 
     let host = DebianHost::new();
     let world = &host.world;
     host.run("mv /usr/bin/firewall-cmd /usr/bin/theirs").ok();
-    host.run("mkdir -p /run/dbus").ok();
-    host.start("dbus-daemon --system --nofork --nopidfile");
-    let socket = host.file("/run/dbus/system_bus_socket");
-    deadline_of("the bus", || socket.exists().then_some(()));
-    host.start("firewalld --nofork --nopid");
-    deadline_of("firewalld's rules", || {
-        (host.run("theirs --state").code == 0).then_some(())
-    });
+    start_firewalld(&host, "theirs");
     // It starts all the same.
     let web = world.guest("web", &["sampan0"]);
     assert!(!web.pings(PEER_4, None));

@@ -186,6 +186,14 @@ impl Guest<'_> {
         self.internet.sampan(&words).code == 0
     }
 
+    /// Whether a name has an answer of this server, asked by its own busybox.
+    #[track_caller]
+    pub fn resolves(&self, name: &str, server: &str) -> bool {
+        let busybox = ["exec", &self.name, "--", "/bin/busybox"];
+        let words = [&busybox[..], &["nslookup", name, server]].concat();
+        self.internet.sampan(&words).code == 0
+    }
+
     /// What ip(8) of the host does inside.
     #[track_caller]
     pub fn ip(&self, words: &str) -> String {

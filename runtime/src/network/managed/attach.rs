@@ -58,7 +58,7 @@ impl Networks {
     ) -> Result<Attached, E> {
         must_be_root("attach a network")?;
         let network = self.open_or_default(network)?;
-        let _container = container.lock(FlockArg::LockExclusive)?;
+        let lock = container.lock(FlockArg::LockExclusive)?;
         let before = container.config()?;
         let had = Settings::of(&before)?;
         must_have_its_own(container, &had)?;
@@ -84,7 +84,7 @@ impl Networks {
             if !self.is_up(&network)? {
                 self.bring_up(&network)?;
             }
-            must_be_possible(container.put(&before, &after)?)?;
+            must_be_possible(container.put(&lock, &before, &after)?)?;
             attached
         };
         let done =
@@ -112,7 +112,7 @@ impl Networks {
     pub fn detach(&self, container: &Container, network: &str) -> Result<Detached> {
         must_be_root("detach a network")?;
         let network = self.open(network)?;
-        let _container = container.lock(FlockArg::LockExclusive)?;
+        let lock = container.lock(FlockArg::LockExclusive)?;
         let before = container.config()?;
         let had = Settings::of(&before)?;
         let name = container.name();
@@ -144,7 +144,7 @@ impl Networks {
             .with_hint("remove the lines there"));
         }
         let running = tell_monitor(container, own.number, false)?;
-        must_be_possible(container.put(&before, &after)?)?;
+        must_be_possible(container.put(&lock, &before, &after)?)?;
         let _ = self.tell_services();
         Ok(Detached {
             interface: interface_of(own),
