@@ -43,8 +43,15 @@ fn json_has_the_documented_fields_and_no_others() {
     env.create_small_guest("kept", &[]);
     env.sampan(&["snapshot", "create", "kept", "then", "--comment", "why"])
         .ok();
+    // Nothing of it is brought up.
+    env.sampan(&["network", "create", "lab"]).ok();
+    env.create_small_guest("served", &["--network", "lab"]);
+    env.sampan(&["forward", "served", "28080:80"]).ok();
     for (arguments, row) in [
-        (&["info", "web"][..], "info NAME"),
+        (&["network", "ls"][..], "network show NAME"),
+        (&["network", "show", "lab"], "network show NAME"),
+        (&["forward", "ls"], "forward ls"),
+        (&["info", "web"], "info NAME"),
         (&["config", "get", "web", "lxc.arch"], "config get NAME KEY"),
         (&["config", "show", "web"], "config get NAME KEY"),
         (&["template", "ls"], "template ls"),
