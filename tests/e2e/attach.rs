@@ -168,13 +168,35 @@ fn what_cannot_be_attached_or_detached_is_an_error_that_changes_nothing() {
     refused(&[&named[..], &["eth0"]].concat(), "eth0 already");
     refused(&[&named[..], &["a/b"]].concat(), "a/b");
     // Found only when it is made: the guest has one of that name by itself.
+    let told = world.env.state().join("web/rootfs/etc/systemd/network");
+    fs::create_dir_all(&told).unwrap();
     world
         .running("web")
         .ip("link add eth1 type veth peer name eth2");
     let interfaces = world.host.interfaces().len();
     refused(&["network", "attach", "lab", "web"], "eth1");
+    assert_eq!(told.read_dir().unwrap().count(), 0, "the guest was told");
     // The bridge of the network stays up, and nothing else.
     assert_eq!(world.host.interfaces().len(), interfaces + 1);
+    // Old words in two files cannot be numbered one by one.
+    world.create("old", &["none"]);
+    let included = world.env.scratch().join("included");
+    fs::write(&included, "lxc.network.type = empty\n").unwrap();
+    let path = world.env.state().join("old/config");
+    let text = fs::read_to_string(&path).unwrap();
+    let kept: Vec<&str> = text
+        .lines()
+        .filter(|l| !l.starts_with("lxc.net."))
+        .collect();
+    let text = format!(
+        "{}\nlxc.include = {}\nlxc.network.type = veth\nlxc.network.name = own0\n",
+        kept.join("\n"),
+        included.display()
+    );
+    fs::write(&path, &text).unwrap();
+    let ran = world.sampan(&["network", "attach", "lab", "old"]).failed();
+    assert!(ran.stderr.contains("words of LXC 2"), "{}", ran.stderr);
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
     // Whose network is the host's has none to attach to.
     world.create("bare", &["none"]);
     world

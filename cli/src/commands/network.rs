@@ -266,12 +266,20 @@ fn attach(context: &Context, args: &AttachArgs) -> Outcome {
     let options = AttachOptions {
         interface: args.interface.clone(),
     };
-    let mut told = true;
-    let attached = networks.attach(&container, &args.network, &options, |attached| {
-        let network = networks.open(&args.network)?;
-        told = crate::network::tell_of_attached(context, &container, &network, attached)?;
-        Ok::<(), Failure>(())
-    })?;
+    let (mut told, mut prepared) = (true, None);
+    let attached = networks
+        .attach(&container, &args.network, &options, |attached| {
+            prepared = Some(attached.interface.clone());
+            let network = networks.open(&args.network)?;
+            told = crate::network::tell_of_attached(context, &container, &network, attached)?;
+            Ok::<(), Failure>(())
+        })
+        .inspect_err(|_| {
+            if let Some(interface) = &prepared {
+                // Why it failed is told; this is only tidying up.
+                let _ = crate::network::tell_of_detached(context, &container, interface);
+            }
+        })?;
     let addresses: Vec<String> = attached.addresses.iter().map(ToString::to_string).collect();
     let addresses = match addresses.is_empty() {
         true => String::new(),

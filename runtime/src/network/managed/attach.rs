@@ -248,6 +248,14 @@ impl Networks {
 /// before them would change that.
 fn keep_names(config: &mut ConfigFile, had: &Settings) -> Result<()> {
     config.number_networks();
+    // Those of an included file are counted too, and not renumbered.
+    if Settings::of(config)?.networks != had.networks {
+        return Err(Error::user(format!(
+            "{} has networks in the words of LXC 2, and so has a file that it includes",
+            config.path().display()
+        ))
+        .with_hint("give them numbers: lxc.net.0.type in place of lxc.network.type, and so on"));
+    }
     for own in &had.networks {
         if own.kind.is_interface() && own.name.is_none() {
             let key = format!("lxc.net.{}.name", own.number);
